@@ -21,10 +21,12 @@ from statistics import fmean, median
 from typing import Any
 
 import tests_path  # noqa: F401
-import yaml
+from command_line import in_one_line
+from plans import read_parts
 from support.stepwise import Stepwise
 
 from kdnas.config import Settings, validated
+from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.rank_agreement import agreements
@@ -34,13 +36,16 @@ Row = dict[str, Any]
 BASELINES = {"params": "parameters", "macs": "MACs", "depth": "depth"}
 
 
+@in_one_line()
 def main() -> None:
     args = _arguments()
     run = Run.open(args.run)
     known = read_json(args.run / "fidelity.json")
     if known is None:
-        raise SystemExit(f"{args.run} has no fidelity.json; `kdnas fidelity {args.run}` writes it")
-    plan = yaml.safe_load(args.plan.read_text())["variants"]
+        raise KdnasError(f"{args.run} has no fidelity.json; `kdnas fidelity {args.run}` writes it")
+    plan = read_parts(args.plan)["variants"]
+    if not plan:
+        raise KdnasError(f"{args.plan} has no variants; give some, such as variants: [{{name: a}}]")
     varied = {variant["name"]: settings_of(run.settings, variant) for variant in plan}
     rows: list[Row] = (read_json(args.json) or {}).get("rows", [])
     base = Stepwise(run)

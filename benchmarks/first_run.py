@@ -3,9 +3,9 @@
     python benchmarks/first_run.py --out runs/first-run --seeds 5 --json docs/results.json
 
 Each seed is one `kdnas search` with no other option, in a run folder of its own; the command can
-be stopped and repeated. Scores are of the validation split. `--json` writes the entry `first-run`:
-the mean gain over the hand-picked student and over labels alone, each with its standard error,
-speed-ups and seconds.
+be stopped and repeated, and one with other options is refused. Scores are of the validation split.
+`--json` writes the entry `first-run`: the mean gain over the hand-picked student and over labels
+alone, each with its standard error, speed-ups and seconds.
 """
 
 from __future__ import annotations
@@ -15,39 +15,36 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from command_line import a_count, in_one_line, this_command
 from seq2seq import finished
 
-from kdnas import search
 from kdnas.files.atomic import read_json, write_json
 from kdnas.report.model import Report
+from kdnas.workflow.api import new_run
 
 NO_KD, BY_HAND = "fine-tuned", "hand-picked"
 
 
+@in_one_line()
 def main() -> None:
     """Runs what is missing; prints a table, writes the entry."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--seeds", type=a_count, default=5)
+    parser.add_argument("--threads", type=a_count)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     more = {} if args.threads is None else {"threads": args.threads}
     rows = []
     for seed in range(args.seeds):
-
-        def make(folder: Path, seed: int = seed) -> Any:
-            return search(seed=seed, out=folder, **more)
-
-        report = finished(args.out / str(seed), make).report
+        run = new_run(None, {"seed": seed, "out": args.out / str(seed), **more})
+        report = finished(run).report
         assert report is not None, "the run is finished"
         rows.append({"seed": seed, **figures(report)})
     print("\n".join(table(rows)))
     if args.json:
         whole = read_json(args.json) or {}
-        command = f"python benchmarks/first_run.py --out OUT --seeds {args.seeds}"
-        found = {"runs": rows, **gains(rows), "command": f"{command} --json {args.json}"}
-        whole["first-run"] = found
+        whole["first-run"] = {"runs": rows, **gains(rows), "command": this_command()}
         write_json(args.json, whole)
 
 

@@ -5,8 +5,9 @@
 
 Each task and seed is a run folder below OUT, whose students are distilled by kdnas's own steps.
 Each student is a cell: `--targets 80% 4x` and `--methods ziplm dense` make some of them, and the
-command can be stopped and repeated. Speeds are those of the sliced student in ONNX Runtime, seconds
-those of training a student and its assistants.
+command can be stopped and repeated. Means are over all seeds that OUT has of a cell, those that
+earlier commands made, too. Speeds are those of the sliced student in ONNX Runtime, seconds those of
+training a student and its assistants.
 
 `--json` adds to the entry `pruned`: task -> target -> method -> mean, std, speedup_onnx, seconds
 and seeds; `best MaxiDisc` is the path with the best mean, its seconds are those of all paths, of
@@ -21,21 +22,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, get_args
 
-from quality import in_one_line, read_plan, wanted_tasks
+from command_line import a_count, in_one_line, this_command
+from plans import MAPPINGS, read_plan, wanted_tasks
 
-from kdnas.config import Settings, load_settings
+from kdnas.config import Settings, load_settings, nearest
 from kdnas.config.assistants import in_words, problem_of_assistants
+from kdnas.config.choices import PruningMethod
+from kdnas.config.names import split
 from kdnas.errors import KdnasError
+from kdnas.files.artifact import key_of
 from kdnas.files.atomic import read_json, write_json
 from kdnas.runs.context import open_context, run_step
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
+from kdnas.runtime.shown import quoted
 from kdnas.space import Candidate, Pruning
 from kdnas.study.winner import Winner
 from kdnas.tasks import load_spec
 from kdnas.tasks.defaults import with_type_defaults
+from kdnas.tasks.load import open_source
 from kdnas.workflow.distilling.assistants import assistants_of
 from kdnas.workflow.distilling.distil import distil, step_name
 from kdnas.workflow.distilling.measure import measured
@@ -46,6 +53,7 @@ from kdnas.workflow.preparing.pruned import measure_pruning
 from kdnas.workflow.searching.hand_picked import pick_by_hand
 
 DENSE, GRID = "dense", "MaxiDisc"
+PRUNING_METHODS = get_args(PruningMethod)
 # Cells of a task, by target and method, one of each seed.
 Cells = dict[str, dict[str, list[dict[str, Any]]]]
 
@@ -58,28 +66,99 @@ class Method:
     method: str
     assistants: tuple[str, ...] = ()
     layers: int = 0
+    of: str = ""  # the plan's method, of which a grid makes several
 
 
+@in_one_line()
 def main() -> None:
     """Makes what is missing; prints a table, adds to the entry."""
     args = _arguments()
-    with in_one_line():
-        _compare(args)
-
-
-def _compare(args: Any) -> None:
     plan = read_plan(args.plan)
+    check_plan(plan, args)
     results: dict[str, Any] = {}
     for task in wanted_tasks(plan, args):
-        cells: Cells = {}
-        for seed in args.seeds:
-            prepared = prepared_for(plan, args, task, seed)
-            for target, method, cell in cells_of(prepared, plan, args):
-                cells.setdefault(target, {}).setdefault(method, []).append({**cell, "seed": seed})
+        cells = every_cell(plan, args, task)
         results[task] = {target: entries(each) for target, each in cells.items()}
         print("\n".join(table(task, results[task])))
     if args.json:
-        write_json(args.json, merged(read_json(args.json) or {}, results, args.json))
+        write_json(args.json, merged(read_json(args.json) or {}, results))
+
+
+def check_plan(plan: Mapping[str, Any], args: Any) -> None:
+    """Raises KdnasError where a plan cannot be run, or has not what is asked for."""
+    if not plan.get("methods"):
+        raise KdnasError(f"{args.plan} has no methods; give some, such as {MAPPINGS['methods']}")
+    for name, given in plan["methods"].items():
+        _check_method(name, given or {}, args.plan)
+    known = {"targets": [one.target for one in targets(plan)], "methods": [*plan["methods"], DENSE]}
+    if not known["targets"]:
+        raise KdnasError(f"{args.plan} has neither speedups nor sparsities; give some")
+    for what, those in known.items():
+        if unknown := [one for one in getattr(args, what) or () if one not in those]:
+            has = ", ".join(dict.fromkeys(those))
+            raise KdnasError(f"--{what} {unknown[0]} is not in {args.plan}, which has {has}")
+    for task in wanted_tasks(dict(plan), args):
+        settings = settings_of(plan, args, task, args.seeds[0])
+        open_source(load_spec(settings.task or task, settings.tasks), settings.data_dir)
+
+
+def _check_method(name: str, given: Mapping[str, Any], plan: Path) -> None:
+    """Raises KdnasError where a plan's method is none."""
+    if name == DENSE:
+        return
+    if (method := given.get("method")) not in PRUNING_METHODS:
+        hint = nearest(str(method), PRUNING_METHODS)
+        raise KdnasError(f"{plan}: {name} has the method {quoted(method)}{hint}")
+    grid = given.get("grid") or {}
+    parts = (grid.get("sparsities"), grid.get("assistants")) if grid else ()
+    if not all(isinstance(part, list) for part in parts):
+        raise KdnasError(f"{plan}: the grid of {name} lacks a list of sparsities or of assistants")
+
+
+def every_cell(plan: Mapping[str, Any], args: Any, task: str) -> Cells:
+    """The cells of a task that are asked for, of other seeds in OUT, too, if they are done.
+
+    Raises:
+        KdnasError: OUT has a seed by other settings.
+    """
+    others = [
+        (seed, Run.create(settings_of(plan, args, task, seed)))
+        for seed in seeds_in(args.out / task)
+        if seed not in args.seeds
+    ]
+    cells, made_in = Cells(), dict[tuple[str, str], Run]()
+    for seed in args.seeds:
+        prepared = prepared_for(plan, args, task, seed)
+        for target, method, cell in cells_of(prepared, plan, args):
+            cells.setdefault(target, {}).setdefault(method, []).append({**cell, "seed": seed})
+            made_in[target, method] = prepared.context.run
+    for (target, method), like in made_in.items():
+        own = cells[target][method]
+        for seed, run in others:
+            if kept := kept_cell(run, like, target, method):
+                own.append({**kept, "seed": seed})
+        own.sort(key=lambda one: int(one["seed"]))
+    return cells
+
+
+def seeds_in(folder: Path) -> list[int]:
+    """Those whose runs a task's folder has."""
+    found = [file.parent.name for file in folder.glob("*/config.yaml")]
+    return sorted(int(name) for name in found if name.isdecimal())
+
+
+def cell_name(target: str, method: str) -> str:
+    """Names a cell's folder and step."""
+    return f"{target} {method}".replace(",", " ").replace(" ", "-")
+
+
+def kept_cell(run: Run, like: Run, target: str, method: str) -> dict[str, Any] | None:
+    """The result of another seed's cell, made as in a run `like` it; None where there is none."""
+    name = f"cell {cell_name(target, method)}"
+    # How fast a dense shape is to be may be measured, so that each seed has its own.
+    source = run if method == DENSE else like
+    step = run.step(name, key_of(source.step(name, {}).path) or {})
+    return dict(step.read()) if step.done() else None
 
 
 def prepared_for(plan: Mapping[str, Any], args: Any, task: str, seed: int) -> Prepared:
@@ -109,7 +188,7 @@ def cells_of(
         if args.targets and target.target not in args.targets:
             continue
         for one in methods:
-            if args.methods and one.name.partition(" ")[0] not in args.methods:
+            if args.methods and one.of not in args.methods:
                 continue
             if problem_of_assistants(one.assistants, target.sparsity or None):
                 continue
@@ -151,25 +230,27 @@ def methods_of(plan: Mapping[str, Any]) -> list[Method]:
     for name, given in plan["methods"].items():
         if name == DENSE:
             continue
-        lists = [tuple(map(str, given.get("assistants", ())))]
+        words = given.get("assistants") or ()
+        lists = [tuple(split(words) if isinstance(words, str) else map(str, words))]
         if grid := given.get("grid"):
-            words = [f"{share:g}" for share in grid["sparsities"]]
-            lists = [path for n in grid["assistants"] for path in itertools.combinations(words, n)]
+            some = [f"{share:g}" for share in grid["sparsities"]]
+            lists = [path for n in grid["assistants"] for path in itertools.combinations(some, n)]
         for path in lists:
             title = f"{name} {in_words(path)}" if grid else name
-            found.append(Method(title, given["method"], path, given.get("layers", 0)))
+            found.append(Method(title, given["method"], path, given.get("layers", 0), name))
     return found
 
 
 def targets(plan: Mapping[str, Any]) -> list[Pruning]:
     """How far, by no method yet."""
-    speedups = [Pruning("", speedup=float(one)) for one in plan.get("speedups", ())]
-    return [*speedups, *(Pruning("", sparsity=float(one)) for one in plan.get("sparsities", ()))]
+    speedups = [Pruning("", speedup=float(one)) for one in plan.get("speedups") or ()]
+    sparsities = plan.get("sparsities") or ()
+    return [*speedups, *(Pruning("", sparsity=float(one)) for one in sparsities)]
 
 
 def cell_of(prepared: Prepared, candidate: Candidate, method: str) -> dict[str, Any]:
     """A student's result, made once."""
-    name = f"{candidate.pruning.target} {method}".replace(",", " ").replace(" ", "-")
+    name = cell_name(candidate.pruning.target, method)
     context = prepared.context
     folder = context.run.folder / "cells" / name
 
@@ -188,7 +269,7 @@ def cell_of(prepared: Prepared, candidate: Candidate, method: str) -> dict[str, 
 
 def dense_cell(prepared: Prepared, target: Pruning, speedup: float) -> dict[str, Any]:
     """The result of a shape picked by hand that is about as fast."""
-    folder = prepared.context.run.folder / "cells" / f"{target.target}-{DENSE}"
+    folder = prepared.context.run.folder / "cells" / cell_name(target.target, DENSE)
 
     def compute() -> dict[str, Any]:
         like = Candidate(prepared.inputs.space.teacher)
@@ -243,14 +324,13 @@ def entry(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def merged(whole: dict[str, Any], results: Mapping[str, Any], file: Path) -> dict[str, Any]:
+def merged(whole: dict[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
     """All results, those of other cells as they were."""
     known = {**whole.get("pruned", {})}
     for task, by_target in results.items():
         before = known.get(task, {})
         known[task] = {**before, **{t: {**before.get(t, {}), **m} for t, m in by_target.items()}}
-    command = f"python benchmarks/pruned.py --data-dir DATA --out OUT --json {file}"
-    return {**whole, "pruned": {**known, "command": command}}
+    return {**whole, "pruned": {**known, "command": this_command()}}
 
 
 def table(task: str, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
@@ -279,8 +359,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="*", help="Default: all of the plan.")
     parser.add_argument("--targets", nargs="*", help="Such as 80%% or 4x; default: all.")
     parser.add_argument("--methods", nargs="*", help="Default: all of the plan.")
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--threads", type=a_count)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 

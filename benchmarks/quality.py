@@ -7,8 +7,9 @@ A plan names tasks, students and variants (overrides of the settings); a student
 the teacher is pruned (`{pruning: ziplm, pruned_to_speedup: 4}`). Every student is trained by
 the same full KD as a search's winner. Results go to `OUT/results.jsonl`, one line each; what is
 there is not computed again, so that the command can be stopped and repeated, and run beside itself
-for other tasks (`--tasks`). `--json docs/results.json` writes the retention, `student-quality`, of
-the tasks that have results; speeds are beside the plan's teacher, on the first of these tasks.
+for other tasks (`--tasks`). A line that another plan made under the same name is refused. `--json
+docs/results.json` writes the retention, `student-quality`, of the tasks that have results; speeds
+are beside the plan's teacher, on the first of these tasks.
 
 A plan's `settings` are those of `kdnas search`: `teacher` and `tasks` (entries, by name) point it
 at a teacher and tasks of one's own; a task of the plan may be the path of its YAML file, too.
@@ -20,15 +21,15 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import tests_path  # noqa: F401
-import yaml
+from command_line import a_count, in_one_line, this_command
+from plans import LISTS, read_plan, wanted_tasks
 from support.stepwise import Stepwise
 
 from kdnas.config import Settings, validated
@@ -44,9 +45,11 @@ from kdnas.runs.run_folder import Run
 from kdnas.scoring.agreement import heldout_agreement
 from kdnas.scoring.costs import FINAL, CostMeter, given_shape
 from kdnas.space import Architecture, Candidate, Pruning
+from kdnas.space.families import FIELDS
 from kdnas.students.pruning import PrunedStudents
 from kdnas.tasks import TaskSpec, load_spec
 from kdnas.tasks.defaults import with_type_defaults
+from kdnas.teachers.cache import hash_of
 from kdnas.workflow.preparing.floor import floor
 from kdnas.workflow.preparing.inputs import with_latency_input
 from kdnas.workflow.preparing.pruned import measure_pruning, pruned_students
@@ -55,60 +58,21 @@ from kdnas.workflow.preparing.selection_rows import selection_rows
 BANDS = (2, 4, 8)
 TEACHER = "steps/evaluate-teacher.json"
 FLOOR = "steps/floor.json"
+# Options that a run folder lets change, and that decide what a search in a cell finds.
+OF_A_SEARCH = ("trials", "budget", "finalists", "final_seeds")
 
 
 Make = Callable[[Stepwise, dict[str, Any], dict[str, Any], int], dict[str, Any]]
 
 
+@in_one_line()
 def main() -> None:
     """Trains what is missing; prints a table, writes the entry."""
     args = _arguments()
-    with in_one_line():
-        plan = read_plan(args.plan)
-        file = run_plan(plan, args)
-        if args.json or args.table:
-            _report(file, plan, args)
-
-
-@contextmanager
-def in_one_line() -> Iterator[None]:
-    """Bad input ends a benchmark in its own words."""
-    try:
-        yield
-    except KdnasError as error:
-        raise SystemExit(f"error: {error}") from None
-
-
-def read_plan(file: Path) -> dict[str, Any]:
-    """The plan in a YAML file, its tasks by their names, which folders and results have, too.
-
-    Raises:
-        KdnasError: It has no tasks, an unknown one, or two of one name.
-    """
-    plan: dict[str, Any] = yaml.safe_load(file.read_text()) or {}
-    if not plan.get("tasks"):
-        raise KdnasError(f"{file} names no tasks; give some, such as tasks: {{mrpc: {{}}}}")
-    known, tasks = (plan.get("settings") or {}).get("tasks"), dict[str, Any]()
-    for task, own in plan["tasks"].items():
-        name = load_spec(str(task), known).name
-        if name in tasks:
-            raise KdnasError(f"{file} has two tasks called {name!r}; rename one")
-        tasks[name] = {"task": str(task), **(own or {})}
-    return {**plan, "tasks": tasks}
-
-
-def wanted_tasks(plan: dict[str, Any], args: argparse.Namespace) -> list[str]:
-    """The plan's tasks, or those of them that are asked for, by their names.
-
-    Raises:
-        KdnasError: One that is asked for is not in the plan.
-    """
-    known = {name: {name, (own or {}).get("task")} for name, own in plan["tasks"].items()}
-    if unknown := [one for one in args.tasks or () if not any(one in n for n in known.values())]:
-        raise KdnasError(
-            f"--tasks {unknown[0]} is not in {args.plan}, which has {', '.join(known)}"
-        )
-    return [name for name, names in known.items() if not args.tasks or names & {*args.tasks}]
+    plan = read_plan(args.plan)
+    file = run_plan(plan, args)
+    if args.json or args.table:
+        _report(file, plan, args)
 
 
 def run_plan(plan: dict[str, Any], args: argparse.Namespace, make: Make | None = None) -> Path:
@@ -117,27 +81,76 @@ def run_plan(plan: dict[str, Any], args: argparse.Namespace, make: Make | None =
     `make` takes a task's pipeline, the plan, a variant and a seed; default: `result_of`.
 
     Raises:
-        KdnasError: A task or student is not in the plan, or it has settings that no run can have.
+        KdnasError: A task or student is not in the plan, it has settings that no run can have, or
+            a line of the file was made by other ones.
     """
     wanted = wanted_tasks(plan, args)
-    if unknown := {v["student"] for v in plan["variants"] if "student" in v} - {*_students(plan)}:
-        raise KdnasError(
-            f"{args.plan} has no student {min(map(str, unknown))!r}, but a variant of it"
-        )
+    if make is None:
+        _check_students(plan, args.plan)
     out: Path = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     file = out / "results.jsonl"
+    refuse_other_cells(file, plan)
     for task in wanted:
         pipeline = pipeline_of(task, plan, args)
         for seed in range(args.from_seed, args.seeds):
             for variant in plan["variants"]:
                 key = {"task": task, "variant": variant["name"], "seed": seed}
                 if seed < variant.get("seeds", args.seeds) and not is_done(file, key):
-                    row = key | (make or result_of)(pipeline, plan, variant, seed)
+                    own = {"digest": digest_of(plan, task, variant)}
+                    row = {**key, **own, **(make or result_of)(pipeline, plan, variant, seed)}
                     with file.open("a") as stream:
                         stream.write(json.dumps(row) + "\n")
                     print(json.dumps(row), flush=True)
     return file
+
+
+def _check_students(plan: dict[str, Any], file: Path) -> None:
+    """Raises KdnasError where a plan has no variant, or one has no whole student."""
+    if not plan["variants"]:
+        raise KdnasError(
+            f"{file} has no variants; give some, such as variants: {LISTS['variants']}"
+        )
+    for variant in plan["variants"]:
+        if variant.get("student") not in plan["students"]:
+            name = variant.get("student")
+            wrong = f"has no student {name!r}, but a variant of it" if name else "lacks a student"
+            raise KdnasError(f"{file} {wrong}: {variant['name']}")
+    for name, given in plan["students"].items():
+        lacking = [field for field in FIELDS if field not in given]
+        if lacking and not Pruning.from_params(given):
+            raise KdnasError(f"{file}: student {name} has no {lacking[0]}, and no pruning")
+
+
+def refuse_other_cells(file: Path, plan: dict[str, Any]) -> None:
+    """Raises KdnasError where a line of a file has a cell's name in a plan, and other settings.
+
+    Lines from before there were digests count as of these settings.
+    """
+    variants = {variant["name"]: variant for variant in plan["variants"]}
+    for row in rows_in(file):
+        task, variant = row["task"], variants.get(row["variant"])
+        if variant is None or task not in plan["tasks"] or "digest" not in row:
+            continue
+        if row["digest"] != digest_of(plan, task, variant):
+            raise KdnasError(
+                f"{file} has {variant['name']!r} of {task}, seed {row['seed']}, by other settings; "
+                "give another --out, or delete that line"
+            )
+
+
+def digest_of(plan: dict[str, Any], task: str, variant: dict[str, Any]) -> str:
+    """Names what decides a cell, beside what its run folder refuses to change by itself."""
+    own = {**(plan.get("settings") or {}), **(plan["tasks"][task] or {})}
+    students, fixed = plan.get("students") or {}, plan.get("fixed") or {}
+    decides = {
+        "settings": variant["settings"],
+        "student": students.get(variant.get("student")),
+        "fixed": fixed.get(task),
+        **{part: plan.get(part) for part in ("budget", "recipes", "search")},
+        "changeable": {name: own[name] for name in OF_A_SEARCH if name in own},
+    }
+    return hash_of(decides)[:12]
 
 
 def _arguments() -> argparse.Namespace:
@@ -153,9 +166,9 @@ def add_arguments(parser: argparse.ArgumentParser, plan: Path | None = None) -> 
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tasks", nargs="*")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=a_count, default=3)
     parser.add_argument("--from-seed", type=int, default=0)
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=a_count)
     parser.add_argument("--table", action="store_true", help="Print the table.")
     parser.add_argument("--json", type=Path, help="Write the figures into this file.")
 
@@ -238,11 +251,6 @@ def result_of(
     }
 
 
-def _students(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Of a plan, by name."""
-    return plan.get("students") or {}
-
-
 def _student(pipeline: Stepwise, given: dict[str, Any]) -> tuple[Candidate, PrunedStudents | None]:
     """A student of a plan, and what prunes it."""
     pruning = Pruning.from_params(given)
@@ -311,7 +319,7 @@ def _write_retention(
     chosen = [v for v in plan["variants"] if v.get("final") and v["name"] in done]
     finals = {v["name"]: v["student"] for v in chosen}
     pipeline = pipeline_of(tasks[0], plan, args)
-    costs = {name: costs_of(pipeline, _students(plan)[name]) for name in {*finals.values()}}
+    costs = {name: costs_of(pipeline, plan["students"][name]) for name in {*finals.values()}}
     speedups = {name: next(iter(found.values())) for name, found in costs.items()}
     retention, details = {}, {}
     for band in BANDS:
@@ -328,13 +336,12 @@ def _write_retention(
             "mean": round(mean, 4),
         }
     whole = read_json(args.json) or {}
-    command = f"python benchmarks/quality.py --plan {args.plan} --data-dir GLUE --corpus SENTENCES"
     whole["student-quality"] = {
         "retention": retention,
         "teacher_mean": round(teacher_mean, 4),
         "tasks": tasks,
         "students": details,
-        "command": f"{command} --out {args.out.name} --json {args.json}",
+        "command": this_command(),
     }
     write_json(args.json, whole)
 

@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from command_line import in_one_line, this_command
+from plans import read_plan
 from quality import (
     FLOOR,
     TEACHER,
     add_arguments,
-    in_one_line,
-    read_plan,
+    refuse_other_cells,
     rows_in,
     run_plan,
     spread,
@@ -51,6 +52,7 @@ COLUMNS = [
 SIGNIFICANT, LEAST_PAIRS = 0.05, 3
 
 
+@in_one_line()
 def main() -> None:
     """Trains what is missing; prints tables, writes the entry."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -59,20 +61,13 @@ def main() -> None:
     parser.add_argument("--speeds", nargs="*", help="Default: all of the plan.")
     parser.add_argument("--epochs", type=float, default=6.0, help="Passes over the task's rows.")
     args = parser.parse_args()
-    with in_one_line():
-        _compare(args)
-
-
-def _compare(args: argparse.Namespace) -> None:
-    plan = read_plan(args.plan)
-    names = args.recipes or [
-        name
-        for name in built_in_names()
-        if find_recipe(name).stages  # `default` is one of the others
-        and not (find_recipe(name).needs_corpus or "students" in find_recipe(name).settings)
-    ]
+    plan, usual = read_plan(args.plan), usual_names()
+    names = args.recipes or usual
     if bare := [name for name in names if not find_recipe(name).stages]:
         raise KdnasError(f"--recipes {bare[0]} has no stages; relations or states is what it does")
+    # The entry has every cell in OUT, also of recipes and speeds that are not asked for now.
+    every = list(variants(dict.fromkeys([*names, *usual]), plan["students"], args.epochs))
+    refuse_other_cells(args.out / "results.jsonl", {**plan, "variants": every})
     speeds = args.speeds or list(plan["students"])
     plan["variants"] = list(variants(names, speeds, args.epochs))
     frame = results(run_plan(plan, args))
@@ -80,14 +75,24 @@ def _compare(args: argparse.Namespace) -> None:
         print("\n".join(table(frame, args.out)))
     if args.json:
         whole = read_json(args.json) or {}
-        command = f"python benchmarks/recipes.py --data-dir DATA --out OUT --epochs {args.epochs:g}"
         kinds = task_types(plan)
-        whole["recipes"] = {**entry(frame, kinds), "command": f"{command} --json {args.json}"}
+        whole["recipes"] = {**entry(frame, kinds), "command": this_command()}
         write_json(args.json, whole)
 
 
+def usual_names() -> list[str]:
+    """The recipes that are compared where none is named."""
+    found = {name: find_recipe(name) for name in built_in_names()}
+    return [
+        name
+        for name, recipe in found.items()
+        if recipe.stages  # `default` has none
+        and not (recipe.needs_corpus or "students" in recipe.settings)
+    ]
+
+
 def variants(
-    names: Sequence[str], speeds: Iterable[str], epochs: float
+    names: Iterable[str], speeds: Iterable[str], epochs: float
 ) -> Iterable[dict[str, Any]]:
     """What is trained: each recipe, and labels alone, for each student."""
     for speed in speeds:

@@ -21,7 +21,7 @@ one goes on, so that the command can be stopped and repeated. `--json` writes th
 A plan's `settings`, and those of each of its tasks, are options of `kdnas search`, for all methods:
 `teacher: FOLDER` and `tasks: {NAME: ENTRY}` point it at a teacher and tasks of one's own; a task of
 the plan may be the path of its YAML file, too. benchmarks/search_worth_own.yaml is an example. The
-plan is checked before anything is computed.
+plan is checked before anything is computed; cells in OUT by another plan or budget are refused.
 """
 
 from __future__ import annotations
@@ -37,17 +37,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quality import (
-    add_arguments,
-    in_one_line,
-    read_plan,
-    result_of,
-    rows_in,
-    run_plan,
-    wanted_tasks,
-)
+from command_line import in_one_line, this_command
+from plans import read_plan, wanted_tasks
+from quality import add_arguments, refuse_other_cells, result_of, rows_in, run_plan
 from support.stepwise import Stepwise
-from worth_figures import BESIDE, METHODS, PICKED, SEARCH, entry, results, seed_folder, table
+from worth_figures import (
+    BESIDE,
+    METHODS,
+    PICKED,
+    SEARCH,
+    entry,
+    results,
+    results_files,
+    seed_folder,
+    table,
+)
 
 from kdnas import search
 from kdnas.config import find_recipe, load_settings
@@ -93,6 +97,7 @@ class Made:
         return next(iter(self.selection.values()))
 
 
+@in_one_line()
 def main() -> None:
     """Trains what is missing; prints a table, writes the entry."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -100,9 +105,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=METHODS, choices=METHODS)
     parser.add_argument("--speeds", type=_number, nargs="*", help="In place of the plan's.")
     parser.add_argument("--budget", help="In place of the plan's.")
-    args = parser.parse_args()
-    with in_one_line():
-        _compare(args)
+    _compare(parser.parse_args())
 
 
 def _number(text: str) -> float:
@@ -118,6 +121,7 @@ def _compare(args: argparse.Namespace) -> None:
     if wrong := list(dict.fromkeys(problems(plan, args))):
         raise KdnasError("\n".join(wrong))
     whole_out = args.out
+    refuse_other_plans(whole_out, plan)
     for seed in range(args.from_seed, args.seeds):
         one = argparse.Namespace(**{**vars(args), "from_seed": seed, "seeds": seed + 1})
         one.out = seed_folder(whole_out, seed)
@@ -126,9 +130,7 @@ def _compare(args: argparse.Namespace) -> None:
     print("\n".join(table(frame)))
     if args.json:
         whole = read_json(args.json) or {}
-        command = f"python benchmarks/search_worth.py --plan {args.plan} --data-dir DATA --out OUT"
-        found = entry(frame)
-        whole["search-worth"] = {**found, "command": f"{command} --json {args.json}"}
+        whole["search-worth"] = {**entry(frame), "command": this_command()}
         write_json(args.json, whole)
 
 
@@ -136,9 +138,6 @@ def problems(plan: dict[str, Any], args: argparse.Namespace) -> Iterator[str]:
     """What is wrong with a plan, a line each, found before anything is computed."""
     if missing := [key for key in ("budget", "speeds", "recipes") if not plan.get(key)]:
         yield from (f"{args.plan} has no {key}" for key in missing)
-        return
-    if wrong := [one for one in plan["speeds"] if not isinstance(one, int | float)]:
-        yield f"{args.plan}: speeds has {wrong[0]!r}; give numbers, such as [2, 4]"
         return
     for task in plan["fixed"]:
         if task not in plan["tasks"]:
@@ -157,6 +156,13 @@ def problems(plan: dict[str, Any], args: argparse.Namespace) -> Iterator[str]:
                 open_source(load_spec(given["task"], settings.tasks), settings.data_dir)
             except KdnasError as error:
                 yield f"{args.plan}, {task}: {error}"
+
+
+def refuse_other_plans(out: Path, plan: dict[str, Any]) -> None:
+    """Raises KdnasError where another plan made a cell: figures are of all seeds and speeds."""
+    for file in results_files(out):
+        speeds = list(dict.fromkeys(row["speed"] for row in rows_in(file)))
+        refuse_other_cells(file, planned({**plan, "speeds": speeds}))
 
 
 def planned(

@@ -9,26 +9,29 @@ shape nearest in speed are trained with every seed, and so is the winner on the 
 alone (recipe `sequence-level`). Without a search, `--shapes 2=6+2x256,3+3x256 4=6+1x192,2+2x192`
 gives the student and the hand-picked one of each speed-up. Scores are of the validation split;
 `--test` adds those of the test split, as each checkpoint writes by itself. Speed is that of
-`generate()`. All is kept in run folders: the command can be stopped and repeated. `--json` writes
-the entry `seq2seq`; what it has of other speed-ups stays.
+`generate()`. All is kept in run folders: the command can be stopped and repeated; one with other
+options is refused. `--json` writes the entry `seq2seq`; what it has of other speed-ups stays.
 """
 
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdnas import LoadedRun, distill, evaluate, load_run, resume, search
+from command_line import a_count, in_one_line, this_command
+from quality import OF_A_SEARCH
+
+from kdnas import LoadedRun, evaluate, load_run
 from kdnas.config import read_yaml
 from kdnas.config.groups import AGAINST_A_SHAPE, PLAIN_RECIPE, is_of_a_search
 from kdnas.errors import MissedLimitError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.report.model import DISTILLED, ON_LABELS, SEARCHED, EvaluatedModel
+from kdnas.runs.run_folder import Run
+from kdnas.workflow.api import complete, new_run
 
 Figures = dict[str, Any]
 
@@ -48,6 +51,7 @@ class Trained:
     checkpoint: Path | None
 
 
+@in_one_line()
 def main() -> None:
     """Makes what is missing, prints the table, writes the entry."""
     args = _arguments()
@@ -64,25 +68,15 @@ def main() -> None:
         whole = read_json(args.json) or {}
         made = entry(found)
         for speed in found:
-            made[speed] |= {"task": args.task, "command": _command(args)}
+            made[speed] |= {"task": args.task, "command": this_command()}
         whole["seq2seq"] = {**(whole.get("seq2seq") or {}), **made}
         write_json(args.json, whole)
 
 
-def _command(args: argparse.Namespace) -> str:
-    """This command line without the folders of one machine."""
-    private = {"TEACHER": args.teacher, "DATA": args.data_dir, "OUT": args.out}
-    names = {str(value): name for name, value in private.items()}
-    return shlex.join(["python", *(names.get(word, word) for word in sys.argv)])
-
-
 def _searched(speed: float, args: argparse.Namespace) -> dict[str, Trained]:
     """The models of a search at a speed-up, and its winner on the teacher's texts alone."""
-    options = {**_common(args), "speedup": speed, "trials": args.trials, "config": args.config}
-    folder = args.out / f"{speed:g}x"
-    run = finished(
-        folder, lambda out: search(teacher=args.teacher, task=args.task, out=out, **options)
-    )
+    options = {**_common(args), "speedup": speed, "trials": args.trials}
+    run = finished(new_run(args.config, {**options, "out": args.out / f"{speed:g}x"}))
     found = _of_run(run, SEARCHED)
     names = {SEARCHED: STUDENT, ON_LABELS: REFERENCES, "hand-picked": BY_HAND}
     models = {names[name]: model for name, model in found.items() if name in names}
@@ -93,9 +87,11 @@ def _searched(speed: float, args: argparse.Namespace) -> dict[str, Trained]:
 def _given(speed: float, args: argparse.Namespace) -> dict[str, Trained]:
     """The models of a speed-up whose shapes are given: the student's and the hand-picked one's."""
     own, by_hand = args.shapes[speed]
-    options = {**_common(args), "config": args.config}
-    run = _distilled(args.out / f"{speed:g}x", {**options, "architecture": own}, args)
-    other = _distilled(args.out / f"{speed:g}x-by-hand", {**options, "architecture": by_hand}, args)
+    folders = [args.out / f"{speed:g}x{ending}" for ending in ("", "-by-hand")]
+    run, other = (
+        _distilled(folder, {**_common(args), "architecture": shape}, args.config)
+        for folder, shape in zip(folders, (own, by_hand), strict=True)
+    )
     found = _of_run(run, DISTILLED)
     return {
         TEACHER: _teacher(run, args),
@@ -110,21 +106,20 @@ def _on_texts(speed: float, shape: str, args: argparse.Namespace) -> Trained:
     """A student of the same shape that learns the teacher's texts and nothing else."""
     options = {**of_one_recipe(args.config), **_common(args), "architecture": shape}
     folder = args.out / f"{speed:g}x-sequence-level"
-    run = _distilled(folder, {**options, "recipe": "sequence-level"}, args)
+    run = _distilled(folder, {**options, "recipe": "sequence-level"})
     return _of_run(run, DISTILLED)[DISTILLED]
 
 
 def _common(args: argparse.Namespace) -> dict[str, Any]:
     """The options of every run."""
-    found = {"data_dir": args.data_dir, "final_seeds": args.seeds, "max_train_rows": args.rows}
+    found = {"teacher": args.teacher, "task": args.task, "data_dir": args.data_dir}
+    found |= {"final_seeds": args.seeds, "max_train_rows": args.rows}
     found |= {"threads": args.threads, "device": args.device, "force": True if args.rows else None}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _distilled(folder: Path, options: dict[str, Any], args: argparse.Namespace) -> LoadedRun:
-    return finished(
-        folder, lambda out: distill(teacher=args.teacher, task=args.task, out=out, **options)
-    )
+def _distilled(folder: Path, options: dict[str, Any], files: Sequence[Path] = ()) -> LoadedRun:
+    return finished(new_run(files, {**options, "out": folder}, searches=False))
 
 
 def of_one_recipe(files: Sequence[Path]) -> dict[str, Any]:
@@ -134,13 +129,16 @@ def of_one_recipe(files: Sequence[Path]) -> dict[str, Any]:
     return {k: v for k, v in found.items() if k not in other and not is_of_a_search(k)}
 
 
-def finished(folder: Path, make: Callable[[Path], Any]) -> LoadedRun:
-    """A run, which is finished first where it began, made where it did not."""
-    if not (folder / "config.yaml").exists():
-        make(folder)
-    elif load_run(folder).report is None:
-        resume(folder)
-    return load_run(folder)
+def finished(run: Run) -> LoadedRun:
+    """A run with its report, made where it has none by these options.
+
+    `new_run` refuses a folder with a run by others, but for those that may change.
+    """
+    known = load_run(run.folder)
+    changed = [n for n in OF_A_SEARCH if getattr(run.settings, n) != getattr(known.settings, n)]
+    if changed or known.report is None:
+        complete(run)
+    return load_run(run.folder)
 
 
 def _of_run(run: LoadedRun, own: str) -> dict[str, Trained]:
@@ -234,12 +232,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--speeds", type=float, nargs="*", default=SPEEDS)
     parser.add_argument("--shapes", type=_speed_and_shapes, nargs="*", metavar="SPEED=OWN,BY-HAND")
     parser.add_argument("--test", action="store_true", help="Score the test split, too.")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--rows", type=int, help="Training rows at most.")
+    parser.add_argument("--seeds", type=a_count, default=3)
+    parser.add_argument("--trials", type=a_count, default=20)
+    parser.add_argument("--rows", type=a_count, help="Training rows at most.")
     parser.add_argument("--config", type=Path, nargs="*", default=(), help="Options as YAML.")
     parser.add_argument("--device")
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=a_count)
     parser.add_argument("--json", type=Path, help="Write the figures into this file.")
     args = parser.parse_args()
     args.shapes = dict(args.shapes or ())

@@ -7,7 +7,7 @@ Each student of the plan is distilled, and fine-tuned on labels alone from the s
 every seed; scores are those of the validation split. `OUT/results.jsonl` keeps each training, so
 that the command can be stopped and repeated. `--json` writes the entry `task-types`: per task the
 `teacher`, the `floor` (a simple model on words), and for each speed `score`, `fine_tuned` and
-`retention`, means over seeds.
+`retention`, means over the seeds that both students of a speed have.
 """
 
 from __future__ import annotations
@@ -18,32 +18,21 @@ from statistics import fmean
 from typing import Any
 
 import pandas as pd
-from quality import (
-    FLOOR,
-    TEACHER,
-    add_arguments,
-    in_one_line,
-    read_plan,
-    rows_in,
-    run_plan,
-    spread,
-)
+from command_line import in_one_line, this_command
+from plans import read_plan, wanted_tasks
+from quality import FLOOR, TEACHER, add_arguments, rows_in, run_plan, spread
 
 from kdnas.files.atomic import read_json, write_json
 
 FINE_TUNED = ", fine-tuned"
 
 
+@in_one_line()
 def main() -> None:
     """Trains what is missing; prints a table, writes the entry."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     add_arguments(parser)
     args = parser.parse_args()
-    with in_one_line():
-        _compare(args)
-
-
-def _compare(args: argparse.Namespace) -> None:
     plan = read_plan(args.plan)
     file = run_plan(plan, args)
     found = {task: _figures(task, file, plan, args.out) for task in plan["tasks"]}
@@ -52,11 +41,9 @@ def _compare(args: argparse.Namespace) -> None:
         print("\n".join(_table(found)))
     if args.json:
         whole = read_json(args.json) or {}
-        command = f"python benchmarks/task_types.py --plan {args.plan} --data-dir DATA --out OUT"
-        plain = {
-            task: _entry(figures) | {"command": f"{command} --tasks {task} --json {args.json}"}
-            for task, figures in found.items()
-        }
+        # Those of other tasks in OUT are of other commands.
+        own = {task: found[task] for task in wanted_tasks(plan, args) if task in found}
+        plain = {task: _entry(one) | {"command": this_command()} for task, one in own.items()}
         whole["task-types"] = {**whole.get("task-types", {}), **plain}
         write_json(args.json, whole)
 
@@ -72,12 +59,16 @@ def _figures(task: str, file: Path, plan: dict[str, Any], out: Path) -> dict[str
     if floor := read_json(out / task / FLOOR):
         figures["floor"] = {floor["name"]: floor["scores"][metric]}
     for speed in plan["students"]:
-        scores = {
-            kind: {r["seed"]: r["scores"][metric] for r in rows if r["variant"] == speed + ending}
-            for kind, ending in (("score", ""), ("fine_tuned", FINE_TUNED))
-        }
-        if all(scores.values()):
-            figures["speeds"][speed] = scores
+        distilled, fine_tuned = (
+            {r["seed"]: r["scores"][metric] for r in rows if r["variant"] == speed + ending}
+            for ending in ("", FINE_TUNED)
+        )
+        # One that was stopped between a seed's two students has one of them.
+        if both := sorted(distilled.keys() & fine_tuned.keys()):
+            figures["speeds"][speed] = {
+                "score": {seed: distilled[seed] for seed in both},
+                "fine_tuned": {seed: fine_tuned[seed] for seed in both},
+            }
     return figures
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from command_line import a_file, in_one_line
 from quality import TEACHER, rows_in, spread
 from scipy.stats import ttest_rel
 
+from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json
 
 SEARCH, PICKED = "search", "hand-picked"
@@ -38,10 +40,14 @@ def seed_folder(out: Path, seed: int) -> Path:
     return out / f"seed-{seed}"
 
 
+def results_files(out: Path) -> list[Path]:
+    """The cells of each seed."""
+    return sorted(out.glob("seed-*/results.jsonl"))
+
+
 def results(out: Path) -> pd.DataFrame:
     """A line a cell, with its score and its teacher's; without a student it is `missed`."""
-    files = sorted(out.glob("seed-*/results.jsonl"))
-    rows = [(row, file.parent) for file in files for row in rows_in(file)]
+    rows = [(row, file.parent) for file in results_files(out) for row in rows_in(file)]
     for row, folder in rows:
         row["missed"] = not row["scores"]
         row["score"] = next(iter(row["scores"].values()), math.nan)
@@ -162,8 +168,17 @@ def _p_value(own: pd.DataFrame) -> str:
     return f"{ttest_rel(own.search, own.hand_picked).pvalue:.3f}"
 
 
-if __name__ == "__main__":
+@in_one_line()
+def main() -> None:
+    """Prints the table."""
     parser = argparse.ArgumentParser(description="The first table of docs/results.md.")
-    parser.add_argument("file", type=Path, help="docs/results.json")
-    whole = read_json(parser.parse_args().file) or {}
+    parser.add_argument("file", type=a_file, help="docs/results.json")
+    file = parser.parse_args().file
+    whole = read_json(file) or {}
+    if "search-worth" not in whole:
+        raise KdnasError(f"{file} has no entry search-worth; give docs/results.json")
     print("\n".join(published(whole["search-worth"])))
+
+
+if __name__ == "__main__":
+    main()

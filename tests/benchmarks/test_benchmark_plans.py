@@ -161,6 +161,67 @@ def test_two_tasks_of_one_name_are_refused(plan: dict[str, Any], tmp_path: Path)
         read_plan(file)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "cannot read"),
+        ("tasks: {mrpc: {}", "it is not YAML"),
+        ("tasks: [mrpc]", "tasks is '['mrpc']'; expected a mapping, such as tasks: {mrpc: {}}"),
+        ("{tasks: {mrpc: 3}}", "mrpc of tasks is '3'; expected a mapping"),
+        ("{tasks: {mrpc: {}}, students: [a]}", "students is '['a']'; expected a mapping"),
+        ("{tasks: {mrpc: {}}, fixed: [mrpc]}", "fixed is '['mrpc']'; expected a mapping"),
+        ("{tasks: {mrpc: {}}, speeds: 4}", "speeds is '4'; expected a list, such as"),
+        ("{tasks: {mrpc: {}}, speedups: [4x]}", "speedups has '4x'; give numbers"),
+        ("{tasks: {mrpc: {}}, variants: {a: {}}}", "expected a list, such as variants:"),
+        ("{tasks: {mrpc: {}}, variants: [a]}", "variants has 'a'; expected a mapping with a name"),
+        ("{tasks: {mrpc: {}}, variants: [{name: a}, {name: a}]}", "two variants called 'a'"),
+        ("{tasks: {mrpc: {}}}", "has no variants; give some"),
+        ("{tasks: {mrpc: {}}, variants: [{name: a}]}", "lacks a student: a"),
+        (
+            "{tasks: {mrpc: {}}, students: {s: {}}, variants: [{name: a, student: s}]}",
+            "student s has no num_hidden_layers, and no pruning",
+        ),
+    ],
+)
+def test_mistakes_in_a_plan_take_one_line(
+    text: str | None,
+    told: str,
+    plan: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import task_types
+
+    file = tmp_path / "plan.yaml"
+    if text is not None:
+        file.write_text(text)
+    given = ["--plan", str(file), "--data-dir", str(tmp_path), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["task_types.py", *given])
+    with pytest.raises(SystemExit) as ended:
+        task_types.main()
+    [line] = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and told in line and str(file) in line
+
+
+def test_a_text_is_one_recipe_or_several(plan: dict[str, Any], tmp_path: Path) -> None:
+    from plans import read_plan
+
+    file = tmp_path / "plan.yaml"
+    for text, names in (("default", ["default"]), ("pkd, relations", ["pkd", "relations"])):
+        file.write_text(yaml.safe_dump({"tasks": {"mrpc": {}}, "recipes": text}))
+        assert read_plan(file)["recipes"] == names
+
+
+def test_every_plan_is_read(plan: dict[str, Any]) -> None:
+    from plans import read_parts
+
+    for file in BENCHMARKS.glob("*.yaml"):
+        parts = read_parts(file)
+        assert parts["variants"] or parts.get("tasks"), file
+        assert {one.get("student") for one in parts["variants"]} <= {*parts["students"], None}
+
+
 def test_students_are_scored_again_by_their_recipe(plan: dict[str, Any]) -> None:
     from fidelity import candidate_of
 

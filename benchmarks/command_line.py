@@ -1,0 +1,75 @@
+"""What the command lines of benchmarks share: arguments, refusals, and the command as recorded."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kdnas.errors import KdnasError
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+# What stands in a recorded command for what is of one machine, by option.
+PLACES = {
+    **{"--data-dir": "DATA", "--out": "OUT", "--teacher": "TEACHER", "--corpus": "SENTENCES"},
+    **{"--sentences": "SENTENCES", "--text": "SENTENCES", "--json": "docs/results.json"},
+}
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Bad input ends a benchmark in its own words; also a decorator of its `main`."""
+    try:
+        yield
+    except KdnasError as error:
+        print(f"error: {error}", file=sys.stderr)
+        ended = SystemExit(f"error: {error}")
+        ended.code = error.exit_code  # with a text alone Python would exit with 1
+        raise ended from None
+
+
+def a_count(text: str) -> int:
+    """A number of things, of which there shall be one at least."""
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, not {text!r}")
+    return int(text)
+
+
+def a_file(text: str) -> Path:
+    """A file that is there."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return Path(text)
+
+
+def a_part(text: str) -> tuple[int, int]:
+    """`I/N`: every N-th, from the I-th on."""
+    at, _, parts = text.partition("/")
+    if not (at.isdecimal() and parts.isdecimal() and int(at) < int(parts)):
+        raise argparse.ArgumentTypeError(f"expected I/N, I below N, such as 0/2, not {text!r}")
+    return int(at), int(parts)
+
+
+def this_command() -> str:
+    """The command that runs, as results keep it: without the folders of one machine."""
+    words, option = ["python", f"benchmarks/{Path(sys.argv[0]).name}"], ""
+    for given in sys.argv[1:]:
+        for word in given.split("=", 1) if given.startswith("--") else [given]:
+            option = word if word.startswith("--") else option
+            words.append(word if word is option else _public(option, word))
+    return shlex.join(words)
+
+
+def _public(option: str, word: str) -> str:
+    """A value of an option; paths are those in the checkout, others a place or a bare name."""
+    path = Path(word)
+    # A teacher may be a name on the hub, which says more than its place.
+    if option in PLACES and (option != "--teacher" or path.exists()):
+        return PLACES[option]
+    if not (path.is_absolute() or ".." in path.parts):
+        return word
+    path = path.resolve()
+    return str(path.relative_to(CHECKOUT)) if path.is_relative_to(CHECKOUT) else path.name

@@ -1,0 +1,272 @@
+"""Cells that benchmarks keep: by which settings, and which of them count."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from conftest import QUICK
+
+from kdnas.errors import KdnasError
+from kdnas.runs.run_folder import Run
+from kdnas.space import Architecture, Candidate, Pruning
+from kdnas.workflow.api import new_run
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SHAPE = Architecture(2, 4, 32, 64, "gelu")
+PLAN: dict[str, Any] = {
+    "tasks": {"mrpc": {}, "rte": {}},
+    "students": {"a": SHAPE.params, "b": SHAPE.params},
+    "variants": [{"name": name, "student": name, "settings": {"epochs": 2}} for name in "ab"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs a plan whose students cost nothing; returns how many are in the file."""
+    import quality
+    from plans import read_plan
+
+    file, out = tmp_path / "plan.yaml", tmp_path / "out"
+    monkeypatch.setattr(quality, "pipeline_of", lambda *_: None)
+    monkeypatch.setattr(quality, "result_of", lambda *_: {"scores": {"accuracy": 0.5}})
+
+    def run(*, tasks: list[str], **changes: Any) -> int:
+        file.write_text(yaml.safe_dump({**PLAN, **changes}))
+        args = argparse.Namespace(plan=file, out=out, tasks=tasks, from_seed=0, seeds=2)
+        return len(quality.rows_in(quality.run_plan(read_plan(file), args)))
+
+    return run
+
+
+def test_cells_by_other_settings_are_refused_before_anything_is_computed(
+    made: Callable[..., int], tmp_path: Path
+) -> None:
+    assert made(tasks=["mrpc"]) == made(tasks=["mrpc"]) == 4
+    first, second = PLAN["variants"]
+    others: list[dict[str, Any]] = [
+        {"variants": [{**first, "settings": {"epochs": 3}}, second]},
+        {"students": {**PLAN["students"], "a": {**SHAPE.params, "num_hidden_layers": 1}}},
+        {"budget": "1m"},
+        {"recipes": ["pkd"]},
+        {"search": {"mini_epochs": 2}},
+        {"fixed": {"mrpc": "pkd"}},
+        {"settings": {"finalists": 3}},
+    ]
+    for changes in others:
+        with pytest.raises(KdnasError, match="'a' of mrpc, seed 0, by other settings") as told:
+            made(tasks=["rte"], **changes)
+        assert "\n" not in str(told.value)
+    # What decides nothing of these cells, and a variant of another name.
+    more = {"name": "c", "student": "b", "settings": {"epochs": 9}}
+    assert made(tasks=["mrpc"], variants=[{**first, "final": True}, second, more]) == 6
+    assert made(tasks=["mrpc"], fixed={"rte": "pkd"}) == 6
+
+
+def test_cells_from_before_there_were_digests_count(
+    made: Callable[..., int], tmp_path: Path
+) -> None:
+    made(tasks=["mrpc"])
+    file = tmp_path / "out" / "results.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    without = [{key: value for key, value in row.items() if key != "digest"} for row in rows]
+    assert all("digest" in row for row in rows)
+    file.write_text("".join(json.dumps(row) + "\n" for row in without))
+    assert made(tasks=["mrpc"], budget="1m") == 4
+
+
+def test_recipes_with_other_epochs_are_refused_for_speeds_that_are_not_asked_for_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import recipes
+    from plans import read_plan
+    from quality import digest_of
+
+    plan = read_plan(BENCHMARKS / "recipes.yaml")
+    [pkd, _] = recipes.variants(["pkd"], ["2x"], 3.0)
+    row = {"task": "mrpc", "variant": "2x pkd", "seed": 0, "digest": digest_of(plan, "mrpc", pkd)}
+    (tmp_path / "results.jsonl").write_text(json.dumps(row) + "\n")
+    monkeypatch.setattr(recipes, "run_plan", lambda *_: tmp_path / "nothing")
+    places = ["recipes.py", "--data-dir", str(tmp_path), "--out", str(tmp_path), "--speeds", "4x"]
+    monkeypatch.setattr(sys, "argv", [*places, "--epochs", "3"])
+    recipes.main()
+    monkeypatch.setattr(sys, "argv", [*places, "--epochs", "6"])
+    with pytest.raises(SystemExit):
+        recipes.main()
+    assert "'2x pkd' of mrpc, seed 0, by other settings" in capsys.readouterr().err
+
+
+def test_searches_with_another_budget_are_refused_at_any_seed_and_speed(tmp_path: Path) -> None:
+    from quality import digest_of
+    from search_worth import planned, refuse_other_plans
+
+    plan: dict[str, Any] = {
+        **{"budget": "7m", "speeds": [2], "recipes": ["default"], "fixed": {}},
+        **{"tasks": {"mrpc": {}}, "students": {}, "variants": []},
+    }
+    whole = planned(plan, ["hand-picked"], 3)
+    key = {"task": "mrpc", "variant": "2x hand-picked", "seed": 3, "speed": 2}
+    row = key | {"digest": digest_of(whole, "mrpc", whole["variants"][0])}
+    (tmp_path / "seed-3").mkdir()
+    (tmp_path / "seed-3" / "results.jsonl").write_text(json.dumps(row) + "\n")
+    refuse_other_plans(tmp_path, plan)
+    with pytest.raises(KdnasError, match="2x hand-picked"):
+        refuse_other_plans(tmp_path, {**plan, "budget": "1m", "speeds": [4]})
+
+
+def test_finished_runs_are_read_and_those_by_other_options_are_refused(
+    teacher_folder: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import seq2seq
+
+    given = {**QUICK, "teacher": str(teacher_folder), "task": "mrpc", "data_dir": data_folder}
+    given |= {"out": tmp_path / "run", "trials": 2}
+    reports, gone_on = list[str](), list[int | None]()
+
+    def load_run(folder: Path) -> Any:
+        return SimpleNamespace(settings=Run.open(folder).settings, report=(*reports, None)[0])
+
+    def complete(run: Run) -> None:
+        gone_on.append(run.settings.trials)
+        reports.append("made")
+
+    monkeypatch.setattr(seq2seq, "load_run", load_run)
+    monkeypatch.setattr(seq2seq, "complete", complete)
+    for trials, seen in ((2, [2]), (2, [2]), (3, [2, 3])):
+        assert seq2seq.finished(new_run(None, {**given, "trials": trials})).report == "made"
+        assert gone_on == seen
+    with pytest.raises(KdnasError, match="--max-train-rows") as told:
+        new_run(None, {**given, "max_train_rows": 100})
+    assert "\n" not in str(told.value)
+
+
+def test_task_types_compare_the_seeds_that_both_students_have(tmp_path: Path) -> None:
+    from task_types import _entry, _figures
+
+    (tmp_path / "mrpc" / "steps").mkdir(parents=True)
+    (tmp_path / "mrpc" / "steps" / "evaluate-teacher.json").write_text('{"accuracy": 0.8}')
+    file = tmp_path / "results.jsonl"
+    scores = {("4x", 0): 0.7, ("4x, fine-tuned", 0): 0.6, ("4x", 1): 0.9, ("2x", 0): 0.8}
+    rows = [
+        {"task": "mrpc", "variant": variant, "seed": seed, "scores": {"accuracy": score}}
+        for (variant, seed), score in scores.items()
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    entry = _entry(_figures("mrpc", file, {"students": {"2x": {}, "4x": {}}}, tmp_path))
+    assert "2x" not in entry
+    assert entry["4x"] == {"score": 0.7, "fine_tuned": 0.6, "retention": 0.875, "seeds": [0]}
+
+
+@pytest.fixture
+def pruned_by_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs benchmarks/pruned.py for some seeds, whose cells are there; returns its entry."""
+    import pruned
+
+    file, found = tmp_path / "plan.yaml", tmp_path / "found.json"
+    plan = {
+        "settings": {"teacher": "nobody/nothing"},
+        "tasks": {"mrpc": {}},
+        "speedups": [4],
+        "methods": {
+            "ziplm": {"method": "ziplm"},
+            "MaxiDisc": {"method": "gradient", "grid": {"sparsities": [0.5], "assistants": [1]}},
+        },
+    }
+    file.write_text(yaml.safe_dump(plan))
+    (tmp_path / "mrpc").mkdir()
+
+    def prepared(plan: Any, args: Any, task: str, seed: int) -> Any:
+        run = Run.create(pruned.settings_of(plan, args, task, seed))
+        for name, method, assistants, score in (
+            ("ziplm", "ziplm", (), 0.8),
+            ("MaxiDisc-50%", "gradient", ("0.5",), 0.7),
+        ):
+            pruning = Pruning(method, speedup=4.0)
+            key = Candidate(SHAPE, pruning=pruning, assistants=assistants).params
+            cell = {"score": score + seed / 10, "speedup": 4.0, "seconds": {"train": 60 + seed}}
+            run.step(f"cell 4x-{name}", key).write(cell)
+        run.step("cell 4x-dense", {"near": 4.0}).write(cell)
+        context = SimpleNamespace(run=run)
+        space = SimpleNamespace(space=SimpleNamespace(teacher=SHAPE))
+        return SimpleNamespace(context=context, inputs=space)
+
+    monkeypatch.setattr(pruned, "prepared_for", prepared)
+    monkeypatch.setattr(pruned, "open_source", lambda *_: None)
+
+    def command(*words: str) -> Any:
+        places = ["--plan", file, "--data-dir", tmp_path, "--out", tmp_path / "out"]
+        given = ["pruned.py", *map(str, places), "--json", str(found), *words]
+        monkeypatch.setattr(sys, "argv", given)
+        pruned.main()
+        return json.loads(found.read_text())["pruned"]
+
+    return command
+
+
+def test_pruned_students_are_averaged_over_all_seeds_that_are_there(
+    pruned_by_seed: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pruned_by_seed("--seeds", "0")
+    entry = pruned_by_seed("--seeds", "1")["mrpc"]["4x"]
+    assert entry["ziplm"]["mean"] == 0.85 and entry["ziplm"]["seeds"] == [0, 1]
+    assert entry["best MaxiDisc"]["mean"] == 0.75 and entry["best MaxiDisc"]["seconds"] == 60.5
+    assert entry["dense"]["seeds"] == [0, 1]
+    again = pruned_by_seed("--seeds", "0", "--methods", "ziplm")
+    assert again["mrpc"]["4x"]["ziplm"] == entry["ziplm"]
+    assert again["command"].endswith("--json docs/results.json --seeds 0 --methods ziplm")
+    with pytest.raises(SystemExit):
+        pruned_by_seed("--seeds", "2", "--teacher", "somebody/else")
+    assert "holds another run: its --teacher" in capsys.readouterr().err
+
+
+def test_pruned_plans_are_checked_before_a_teacher_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pruned
+    from plans import read_plan
+
+    file = tmp_path / "plan.yaml"
+    whole = yaml.safe_load((BENCHMARKS / "pruned.yaml").read_text())
+    monkeypatch.setattr(pruned, "open_source", lambda *_: None)
+
+    def told(asked: dict[str, list[str]] | None = None, **changes: Any) -> str:
+        file.write_text(yaml.safe_dump({**whole, **changes}))
+        args = argparse.Namespace(plan=file, targets=None, methods=None, tasks=None, seeds=[0])
+        places = {"out": tmp_path / "out", "data_dir": tmp_path, "teacher": None, "threads": None}
+        vars(args).update({**places, **(asked or {})})
+        try:
+            pruned.check_plan(read_plan(file), args)
+        except KdnasError as error:
+            assert "\n" not in str(error)
+            return str(error)
+        return ""
+
+    assert told() == told({"targets": ["80%", "4x"], "methods": ["MaxiDisc", "dense"]}) == ""
+    assert f"--targets 5x is not in {file}, which has 2x, 4x" in told({"targets": ["5x"]})
+    assert f"--methods zipml is not in {file}" in told({"methods": ["zipml"]})
+    assert "has no methods" in told(methods=None)
+    assert "'zipml'; did you mean 'ziplm'" in told(methods={"own": {"method": "zipml"}})
+    grid = {"method": "gradient", "grid": {"sparsities": [0.5]}}
+    assert "the grid of own lacks" in told(methods={"own": grid})
+    assert "neither speedups nor sparsities" in told(speedups=[], sparsities=None)
+    assert "unknown option 'teachr'" in told(settings={"teachr": "T"})
+    assert not (tmp_path / "out").exists()
+
+
+def test_assistants_may_be_a_text(tmp_path: Path) -> None:
+    from pruned import methods_of
+
+    [one] = methods_of({"methods": {"own": {"method": "gradient", "assistants": "auto"}}})
+    assert one.assistants == ("auto",)
