@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from command_line import a_count, a_file, in_one_line
 from scipy.stats import kendalltau
 from setting import Setting, make_setting, read_sentences, seconds_of
 
@@ -42,6 +43,7 @@ def trained(
     return 1 - loss, seconds
 
 
+@in_one_line()
 def main() -> None:
     """Prints a table and, with --json, writes the figures."""
     args = _arguments()
@@ -83,20 +85,24 @@ def _grid(args: argparse.Namespace) -> list[tuple[int, float]]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--teacher", help="Folder or hub id; default: the installed MiniLM.")
-    parser.add_argument("--text", type=Path, help="Sentences, one a line; default: see setting.py.")
+    parser.add_argument(
+        "--text", type=a_file, help="Sentences, one a line; default: see setting.py."
+    )
     parser.add_argument(
         "--students",
         nargs="+",
         default=["1x96", "2x128", "3x96", "2x192", "4x144", "3x240", "6x192", "2x384", "5x288"],
     )
-    parser.add_argument("--examples", type=int, default=1200)
-    parser.add_argument("--length", type=int, default=50)
-    parser.add_argument("--batches", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--examples", type=a_count, default=1200)
+    parser.add_argument("--length", type=a_count, default=50)
+    parser.add_argument("--batches", type=a_count, nargs="+", default=[64, 128])
     parser.add_argument("--powers", type=float, nargs="+", default=[0.5, 1.0])
     parser.add_argument(
         "--longer", type=float, default=4, help="Epochs of the long training, times."
     )
-    parser.add_argument("--threads", type=int, default=1, help="As a candidate side by side has.")
+    parser.add_argument(
+        "--threads", type=a_count, default=1, help="As a candidate side by side has."
+    )
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 

@@ -15,6 +15,7 @@ import statistics
 from pathlib import Path
 
 import plotly.graph_objects as go
+from command_line import a_count, a_file, in_one_line
 from plotly.subplots import make_subplots
 from setting import Setting, make_setting, read_sentences, seconds_of
 
@@ -56,11 +57,12 @@ def plot(sweeps: dict[str, list[tuple[int, float]]]) -> go.Figure:
     return figure.update_layout(template="plotly_white", showlegend=False, height=420)
 
 
+@in_one_line()
 def main() -> None:
     """Prints the sweeps; writes them with --json, and as a plot with --html."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
-    parser.add_argument("--text", type=Path)
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--text", type=a_file)
+    parser.add_argument("--turns", type=a_count, default=3)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--html", type=Path)
     arguments = parser.parse_args()

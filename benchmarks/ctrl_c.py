@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import tests_path  # noqa: F401
+from command_line import a_count, in_one_line
 from support.processes import kdnas_child
 from support.tiny import save_mrpc, save_teacher
 
@@ -47,9 +48,10 @@ def interrupted(folder: Path, flags: list[str], rng: random.Random) -> tuple[int
     return code, seconds
 
 
+@in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--times", type=int, default=80)
+    parser.add_argument("--times", type=a_count, default=80)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     rng, codes, slowest = random.Random(args.seed), [], 0.0

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from command_line import in_one_line
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from kdnas.evaluation.evaluate import evaluate
@@ -39,6 +40,7 @@ def plain(model: Any, tokenizer: Any, data: Examples, size: int, padding: str) -
     return torch.cat(outputs)
 
 
+@in_one_line()
 def main() -> None:
     """Prints each metric by each way."""
     parser = argparse.ArgumentParser()

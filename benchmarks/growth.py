@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import tests_path  # noqa: F401
+from command_line import a_count, a_file, in_one_line, this_command
 from setting import read_sentences
 from support.postgresql import own_postgresql
 from support.processes import Child, command
@@ -53,6 +54,7 @@ labels: [short, long]
 Row = dict[str, float]
 
 
+@in_one_line()
 def main() -> None:
     """Measures what is asked for; prints tables, writes the entry `growth`."""
     args = _arguments()
@@ -76,7 +78,7 @@ def main() -> None:
                 print(part, count, found[part][str(count)], flush=True)
             print("\n".join(_table(part, found[part])))
     if args.json:
-        entry: dict[str, Any] = {**found, "command": "python benchmarks/growth.py --json FILE"}
+        entry: dict[str, Any] = {**found, "command": this_command()}
         write_json(args.json, (read_json(args.json) or {}) | {"growth": entry})
 
 
@@ -173,11 +175,11 @@ def _table(part: str, found: dict[str, Row]) -> list[str]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, nargs="*", default=[12, 50, 200])
-    parser.add_argument("--rows", type=int, nargs="*", default=[2_000, 20_000, 200_000])
-    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4])
-    parser.add_argument("--shared", type=int, default=48, help="Trials that workers share.")
-    parser.add_argument("--sentences", type=Path, help="A text file, plain or gzip.")
+    parser.add_argument("--trials", type=a_count, nargs="*", default=[12, 50, 200])
+    parser.add_argument("--rows", type=a_count, nargs="*", default=[2_000, 20_000, 200_000])
+    parser.add_argument("--workers", type=a_count, nargs="*", default=[1, 2, 4])
+    parser.add_argument("--shared", type=a_count, default=48, help="Trials that workers share.")
+    parser.add_argument("--sentences", type=a_file, help="A text file, plain or gzip.")
     parser.add_argument("--json", type=Path, help="Write the figures to this file.")
     return parser.parse_args()
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import tests_path  # noqa: F401
+from command_line import a_count, in_one_line, this_command
 from support.processes import Child, kdnas_child
 from support.tiny import save_mrpc, save_teacher
 
@@ -36,6 +37,7 @@ SWITCHES = ("--no-latency-quiet", "--force", "--no-warm-start")
 HOW = {signal.SIGKILL: (-9,), signal.SIGTERM: (143, -15)}
 
 
+@in_one_line()
 def main() -> None:
     args = _arguments()
     rng = random.Random(args.seed)
@@ -61,9 +63,7 @@ def main() -> None:
             different = ", ".join(name for name, part in whole.items() if result[name] != part)
             found["different"] += bool(different)
             say(f"round {i + 1}: {f'DIFFERENT {different}' if different else 'the same'}; {found}")
-    options = ("rounds", "kills", "terms", "seconds", "seed")
-    given = " ".join(f"--{name} {getattr(args, name):g}" for name in options)
-    found["command"] = f"python benchmarks/kills.py {given} --json docs/results.json"
+    found["command"] = this_command()
     for key, value in found.items():
         print(f"{key}: {value}")
     if args.json:
@@ -128,7 +128,7 @@ def _result(run: Path) -> dict[str, Any]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=a_count, default=10)
     parser.add_argument("--kills", type=int, default=6, help="SIGKILLs a round.")
     parser.add_argument("--terms", type=int, default=2, help="SIGTERMs a round.")
     parser.add_argument(

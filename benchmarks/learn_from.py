@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
+from command_line import a_count, a_file, in_one_line, this_command
 from optuna.study import Study
 from optuna.trial import FrozenTrial, create_trial
 from scipy.stats import wilcoxon
@@ -46,6 +47,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+@in_one_line()
 def main() -> None:
     """Replays what is missing; prints a table, writes the entry."""
     args = _arguments()
@@ -74,8 +76,8 @@ def main() -> None:
     print("\n".join(lines(rows)))
     if args.json:
         whole = read_json(args.json) or {}
-        command = "python benchmarks/learn_from.py --out OUT --json FILE"
-        whole["learn-from"] = {"rows": rows, "seeds": args.seeds, "command": command}
+        entry = {"rows": rows, "seeds": args.seeds, "command": this_command()}
+        whole["learn-from"] = entry
         write_json(args.json, whole)
 
 
@@ -181,12 +183,12 @@ def lines(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--tables", type=Path, nargs="+", default=sorted(TABULAR.glob("*.csv")))
+    parser.add_argument("--tables", type=a_file, nargs="+", default=sorted(TABULAR.glob("*.csv")))
     parser.add_argument("--search", nargs="*", help="Tables to search on; default: all.")
     parser.add_argument("--objectives", nargs="+", default=list(SETTINGS), choices=SETTINGS)
     parser.add_argument("--samplers", nargs="+", default=["lstm", "tpe"])
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--trials", type=int, default=40, help="Evaluations of a search.")
+    parser.add_argument("--seeds", type=a_count, default=20)
+    parser.add_argument("--trials", type=a_count, default=40, help="Evaluations of a search.")
     parser.add_argument("--earlier", type=int, default=40, help="Students of an earlier study.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--json", type=Path, help="Write the figures into this file.")

@@ -18,6 +18,9 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from command_line import in_one_line
+
+from kdnas.errors import KdnasError
 from kdnas.files.atomic import write_text
 from kdnas.tasks import Examples, load_data, load_spec
 
@@ -31,6 +34,7 @@ tasks:
 """
 
 
+@in_one_line()
 def main() -> None:
     """Writes the files; prints how many sentences have each label."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -38,7 +42,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--task", default="wnut17", help="a task of token classification")
     args = parser.parse_args()
-    task = load_data(load_spec(args.task), args.data)
+    spec = load_spec(args.task)
+    if spec.task_type.name != "token-classification":
+        raise KdnasError(f"--task {args.task} is {spec.task_type.name}; give one of entities")
+    task = load_data(spec, args.data)
     for split, examples in task.splits.items():
         rows = [labels_of(examples, row) for row in range(len(examples))]
         texts = zip(examples.text, rows, strict=True)

@@ -17,10 +17,12 @@ from typing import Any
 
 import psutil
 import tests_path  # noqa: F401
+from command_line import a_count, in_one_line
 from support.stepwise import Stepwise
 from support.tiny import save_mrpc, save_teacher
 
 from kdnas.config import validated
+from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
 
 SPACE = {
@@ -31,13 +33,16 @@ SPACE = {
 }
 
 
+@in_one_line()
 def main() -> None:
     args = _arguments()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ |= {"KDNAS_CACHE": str(folder / "cache"), "KDNAS_LOCKS": str(folder / "locks")}
         pipeline = Stepwise(Run.create(validated(_settings(folder, args))))
-        assert len(pipeline.space.architectures) >= args.trials
+        if len(pipeline.space.architectures) < args.trials:
+            most = len(pipeline.space.architectures)
+            raise KdnasError(f"--trials {args.trials}: the space has {most} shapes; give fewer")
         _watch(pipeline, args.at)
         pipeline.search()
 
@@ -84,8 +89,8 @@ def _watch(pipeline: Stepwise, moments: list[int]) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=200)
-    parser.add_argument("--at", type=int, nargs="*", default=[1, 20, 50, 100, 150, 200])
+    parser.add_argument("--trials", type=a_count, default=200)
+    parser.add_argument("--at", type=a_count, nargs="*", default=[1, 20, 50, 100, 150, 200])
     parser.add_argument("--sampler", default="random")
     return parser.parse_args()
 

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
+from command_line import a_count, a_file, in_one_line
 from predecessor import Predecessor
 from setting import Setting, make_setting, read_sentences, seconds_of
 
@@ -226,18 +227,21 @@ def print_report(report: dict[str, Any]) -> None:
     print("other stages, examples/s:", {k: round(v) for k, v in report["stages"].items()})
 
 
+@in_one_line()
 def main() -> None:
     """Prints the tables and, with --json, writes them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--teacher", help="Folder or hub id; default: the installed MiniLM.")
-    parser.add_argument("--text", type=Path, help="Sentences, one a line; default: see setting.py.")
+    parser.add_argument(
+        "--text", type=a_file, help="Sentences, one a line; default: see setting.py."
+    )
     parser.add_argument("--students", nargs="+", default=["3x384", "6x192", "2x128", "teacher"])
-    parser.add_argument("--examples", type=int, default=1200)
-    parser.add_argument("--length", type=int, default=50, help="Tokens a sentence at most.")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--predecessor-steps", type=int, default=4)
+    parser.add_argument("--examples", type=a_count, default=1200)
+    parser.add_argument("--length", type=a_count, default=50, help="Tokens a sentence at most.")
+    parser.add_argument("--batch", type=a_count, default=32)
+    parser.add_argument("--threads", type=a_count)
+    parser.add_argument("--repeats", type=a_count, default=3)
+    parser.add_argument("--predecessor-steps", type=a_count, default=4)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     settings = Settings(batch_size=arguments.batch, threads=arguments.threads)

@@ -20,10 +20,12 @@ from typing import Any
 
 import numpy as np
 import tests_path  # noqa: F401
+from command_line import a_count, in_one_line
 from quality import result_of
 from support.stepwise import Stepwise
 
 from kdnas.config import load_settings
+from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.runs.run_folder import Run
 from kdnas.space import Candidate
@@ -35,6 +37,7 @@ from kdnas.workflow.preparing.inputs import with_latency_input
 Row = dict[str, Any]
 
 
+@in_one_line()
 def main() -> None:
     """Chooses the shapes, trains those that are missing."""
     args = _arguments()
@@ -75,11 +78,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--speedup", type=float, default=4.0)
     parser.add_argument("--within", type=float, default=1.2, help="The fastest, times --speedup.")
-    parser.add_argument("--students", type=int, default=14)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--rows", type=int, help="Training rows; default: all.")
-    parser.add_argument("--max-length", type=int, default=128)
+    parser.add_argument("--students", type=a_count, default=14)
+    parser.add_argument("--seeds", type=a_count, default=1)
+    parser.add_argument("--threads", type=a_count)
+    parser.add_argument("--rows", type=a_count, help="Training rows; default: all.")
+    parser.add_argument("--max-length", type=a_count, default=128)
     parser.add_argument("--teacher-epochs", type=float, default=3.0)
     return parser.parse_args()
 
@@ -114,7 +117,7 @@ def chosen(pipeline: Stepwise, args: argparse.Namespace) -> list[Row]:
         if len(found) == args.students:
             break
     if not found:
-        raise SystemExit(
+        raise KdnasError(
             f"no student is {args.speedup:g} to {args.within * args.speedup:g} times as fast"
         )
     return found

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from command_line import in_one_line
 from tokenizers import Tokenizer, models, trainers
 
 from kdnas.config.vocabulary import TASKS, least_count
@@ -27,6 +28,7 @@ from kdnas.teachers.load import load_config, load_tokenizer, teacher_source
 CUTS = (TASKS, f"{TASKS}-5")
 
 
+@in_one_line()
 def main() -> None:
     """Prints a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -34,9 +36,11 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", required=True)
     parser.add_argument("--teacher", help="Default: the embedded MiniLM.")
     args = parser.parse_args()
-    print("| task | vocabulary | tokens | cut | own |\n|---|---|---|---|---|")
-    for task in args.tasks:
-        for row in lengths(task, args.data_dir, teacher_source(args.teacher)):
+    for number, task in enumerate(args.tasks):
+        rows = lengths(task, args.data_dir, teacher_source(args.teacher))
+        if number == 0:  # behind what may be refused
+            print("| task | vocabulary | tokens | cut | own |\n|---|---|---|---|---|")
+        for row in rows:
             print("|", " | ".join(map(str, row)), "|", flush=True)
 
 

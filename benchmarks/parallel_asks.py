@@ -9,6 +9,7 @@ import argparse
 import time
 
 import optuna
+from command_line import a_count, in_one_line
 
 from kdnas.study.samplers import LSTMControllerSampler
 
@@ -20,10 +21,11 @@ def objective(trial: optuna.Trial) -> float:
     return (first - 7) ** 2 + (second - 2) ** 2 + len(third)
 
 
+@in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, default=4)
-    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--jobs", type=a_count, default=4)
+    parser.add_argument("--trials", type=a_count, default=60)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from command_line import a_count, a_file, in_one_line
 from scipy.stats import kendalltau
 from setting import make_setting, read_sentences
 
@@ -25,13 +26,14 @@ def spread(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
     return [space.architectures[i] for i in chosen]
 
 
+@in_one_line()
 def main() -> None:
     """Prints the losses and Kendall's tau and, with --json, writes them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--teacher")
-    parser.add_argument("--text", type=Path)
-    parser.add_argument("--students", type=int, default=14)
-    parser.add_argument("--examples", type=int, default=1200)
+    parser.add_argument("--text", type=a_file)
+    parser.add_argument("--students", type=a_count, default=14)
+    parser.add_argument("--examples", type=a_count, default=1200)
     parser.add_argument("--epochs", type=float, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from command_line import a_count, in_one_line
 from scipy.stats import kendalltau
 from setting import shaped
 
@@ -65,12 +66,13 @@ def agreement(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
+@in_one_line()
 def main() -> None:
     """Prints speed-ups and how the columns agree; writes all medians with --json."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--shapes", nargs="+", default=SHAPES)
-    parser.add_argument("--turns", type=int, default=50)
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--turns", type=a_count, default=50)
+    parser.add_argument("--threads", type=a_count)
     parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

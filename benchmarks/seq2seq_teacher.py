@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from command_line import a_count, in_one_line
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
@@ -34,6 +35,7 @@ from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.signals import NoSignal
 from kdnas.distillation.training import heldout_losses, train
+from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime, start_runtime
@@ -43,13 +45,16 @@ SPECIAL = ("<pad>", "</s>", "<unk>", "<s>")
 PAD, END, UNKNOWN, BEGIN = range(len(SPECIAL))
 
 
+@in_one_line()
 def main() -> None:
     """Trains what is missing, and prints the scores."""
     args = _arguments()
     torch.manual_seed(args.seed)
+    spec = load_spec(args.task)
+    if spec.task_type.name != "sequence-to-sequence":
+        raise KdnasError(f"--task {args.task} is {spec.task_type.name}; give one of pairs of texts")
     folder, work = args.out.resolve(), args.out.resolve().with_name(f"{args.out.name}-work")
     work.mkdir(parents=True, exist_ok=True)
-    spec = load_spec(args.task)
     if not (folder / "config.json").exists():
         task = load_data(spec, args.data_dir, splits=("train", "validation"), optional=())
         tokenizer = make_tokenizer(task, args.vocabulary, work, args.rows)
@@ -199,25 +204,27 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, required=True, help="Folder with multi30k/.")
     parser.add_argument("--out", type=Path, required=True, help="Folder of the checkpoint.")
     parser.add_argument("--task", default="multi30k")
-    parser.add_argument("--vocabulary", type=int, default=8000)
+    parser.add_argument("--vocabulary", type=a_count, default=8000)
     parser.add_argument("--model-type", default="pegasus")
-    parser.add_argument("--layers", type=int, default=6, help="Of each stack.")
-    parser.add_argument("--width", type=int, default=512)
-    parser.add_argument("--heads", type=int, default=8)
-    parser.add_argument("--ffn", type=int, help="Neurons of a layer. Default: 4 times the width.")
+    parser.add_argument("--layers", type=a_count, default=6, help="Of each stack.")
+    parser.add_argument("--width", type=a_count, default=512)
+    parser.add_argument("--heads", type=a_count, default=8)
+    parser.add_argument(
+        "--ffn", type=a_count, help="Neurons of a layer. Default: 4 times the width."
+    )
     parser.add_argument("--dropout", type=float, default=0.3)
     parser.add_argument("--smoothing", type=float, default=0.1)
     parser.add_argument("--epochs", type=float, default=40)
     parser.add_argument("--lr", type=float, default=5e-4)
-    parser.add_argument("--batch-size", type=int, default=256, help="Rows a step, on average.")
-    parser.add_argument("--parts", type=int, default=20)
-    parser.add_argument("--patience", type=int, default=4)
-    parser.add_argument("--average", type=int, default=3)
-    parser.add_argument("--beams", type=int, default=1, help="Of the generation config.")
-    parser.add_argument("--rows", type=int, help="The first rows of each split alone.")
+    parser.add_argument("--batch-size", type=a_count, default=256, help="Rows a step, on average.")
+    parser.add_argument("--parts", type=a_count, default=20)
+    parser.add_argument("--patience", type=a_count, default=4)
+    parser.add_argument("--average", type=a_count, default=3)
+    parser.add_argument("--beams", type=a_count, default=1, help="Of the generation config.")
+    parser.add_argument("--rows", type=a_count, help="The first rows of each split alone.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device")
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=a_count)
     return parser.parse_args()
 
 

@@ -16,8 +16,10 @@ import numpy as np
 from kdnas.config import Settings
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.outputs import hidden_states
+from kdnas.errors import KdnasError
 from kdnas.recipes.stages import weighted_losses
 from kdnas.runtime.device import Runtime, start_runtime
+from kdnas.runtime.shown import quoted
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.scoring.proxy import Proxy, split_heldout
 from kdnas.space import Architecture, Candidate
@@ -67,7 +69,10 @@ def shaped(config: Any, shape: str) -> Architecture:
     whole = teacher_architecture(config, family_of(config.model_type, config.model_type))
     if shape == "teacher":
         return whole
-    layers, hidden = map(int, shape.split("x"))
+    depth, _, width = shape.partition("x")
+    if not (depth.isdecimal() and width.isdecimal() and int(width)):
+        raise KdnasError(f"invalid shape {quoted(shape)}: expected LAYERSxHIDDEN, such as 3x384")
+    layers, hidden = int(depth), int(width)
     heads = max(h for h in range(1, whole.num_attention_heads + 1) if hidden % h == 0)
     return Architecture(layers, heads, hidden, 4 * hidden, whole.hidden_act)
 

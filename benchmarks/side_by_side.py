@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import tests_path  # noqa: F401
+from command_line import a_count, in_one_line, this_command
 from support.stepwise import Stepwise
 
 from kdnas.config import Settings
@@ -30,6 +31,7 @@ from kdnas.study.study import evaluated
 from kdnas.workflow.api import EMBEDDED
 
 
+@in_one_line()
 def main() -> None:
     args = _arguments()
     times: dict[int, list[float]] = {1: [], args.jobs: []}
@@ -76,16 +78,16 @@ def _summary(
         },
         "ratio": round(medians[1] / medians[args.jobs], 2),
         "largest_difference_of_a_loss": max(abs(one[k] - many[k]) for k in one.keys() & many),
-        "command": f"python benchmarks/side_by_side.py --trials {args.trials} "
-        f"--turns {args.turns} --jobs {args.jobs} --json docs/results.json",
+        "jobs": args.jobs,
+        "command": this_command(),
     }
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=12)
-    parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=usable_cores())
+    parser.add_argument("--trials", type=a_count, default=12)
+    parser.add_argument("--turns", type=a_count, default=3)
+    parser.add_argument("--jobs", type=a_count, default=usable_cores())
     parser.add_argument("--json", type=Path, help="Write the figures to this file.")
     return parser.parse_args()
 

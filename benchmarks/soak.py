@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import tests_path  # noqa: F401
+from command_line import a_count, in_one_line, this_command
 from optuna.study import Study
 from optuna.trial import TrialState
 from support.postgresql import own_postgresql
@@ -31,6 +32,7 @@ from support.stepwise import Stepwise
 from support.tiny import save_mrpc, save_teacher
 
 from kdnas.config import Settings
+from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
@@ -50,6 +52,7 @@ CLONE_NEWUTS = 0x04000000
 UNTIL = 0.95
 
 
+@in_one_line()
 def main() -> None:
     args = _arguments()
     with tempfile.TemporaryDirectory() as name, own_postgresql() as server:
@@ -60,10 +63,7 @@ def main() -> None:
         kills, codes = soak(run, args)
         found = counted(run, kills) | {"seconds": round(time.perf_counter() - start)}
     found["workers"], found["exit_codes"] = args.workers, codes
-    found["command"] = (
-        f"python benchmarks/soak.py --workers {args.workers} --trials {args.trials} "
-        f"--kills {args.kills} --seed {args.seed} --json docs/results.json"
-    )
+    found["command"] = this_command()
     for key, value in found.items():
         print(f"{key}: {value}")
     if args.json:
@@ -98,7 +98,9 @@ def make_run(folder: Path, url: str, args: argparse.Namespace) -> Run:
     run = Run.create(settings)
     pipeline = Stepwise(run)
     pipeline.open_study()
-    assert len(pipeline.space.architectures) > args.trials
+    if len(pipeline.space.architectures) <= args.trials:
+        most = len(pipeline.space.architectures)
+        raise KdnasError(f"--trials {args.trials}: the space has {most} shapes; give fewer")
     return run
 
 
@@ -175,12 +177,12 @@ def _outputs(workers: dict[int, Child]) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--workers", type=a_count, default=4)
+    parser.add_argument("--trials", type=a_count, default=200)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--delay", type=float, default=2.0, help="Seconds a kill waits at most.")
-    parser.add_argument("--worker-timeout", type=int, default=15)
+    parser.add_argument("--worker-timeout", type=a_count, default=15)
     parser.add_argument("--patience", type=float, default=300.0)
     parser.add_argument("--json", type=Path, help="Write the counts to this file.")
     return parser.parse_args()

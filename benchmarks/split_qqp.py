@@ -12,16 +12,19 @@ import argparse
 import random
 from pathlib import Path
 
+from command_line import a_file, in_one_line
+
 from kdnas.files.atomic import write_text
 
 COLUMNS = ("id", "qid1", "qid2", "question1", "question2", "is_duplicate")
 HELD_OUT = 3000
 
 
+@in_one_line()
 def main() -> None:
     """Writes both files; prints how many rows each has."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("sample", type=Path)
+    parser.add_argument("sample", type=a_file)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     lines = args.sample.read_text(encoding="utf-8").split("\n")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import minikd
 import numpy as np
+from command_line import a_file, in_one_line
 from predecessor import Predecessor
 from setting import Setting, make_setting, read_sentences
 from torch.profiler import ProfilerActivity, profile
@@ -67,11 +67,12 @@ def jobs(setting: Setting, architecture: Architecture) -> dict[str, Callable[[],
     }
 
 
+@in_one_line()
 def main() -> None:
     """Prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--student", default="3x384")
-    parser.add_argument("--text", type=Path)
+    parser.add_argument("--text", type=a_file)
     arguments = parser.parse_args()
     setting = make_setting(read_sentences(arguments.text, 600), LENGTH, Settings())
     work = jobs(setting, setting.architecture(arguments.student))

@@ -19,6 +19,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import tests_path  # noqa: F401
+from command_line import a_count, in_one_line
 from support.postgresql import PostgreSQL, own_postgresql
 from support.processes import FORKS, Child
 
@@ -31,6 +32,7 @@ from kdnas.study.optimize import optimize
 from kdnas.study.samplers import make_sampler
 from kdnas.study.study import create_study, evaluated, load_run_study
 
+STORAGES = ("sqlite", "journal", "postgresql")
 TEACHER = Architecture(6, 8, 64, 64, "gelu")
 SPACE = SearchSpace(
     TEACHER,
@@ -49,6 +51,7 @@ def evaluate(candidate: Candidate, budget: Budget, costs: Costs | None = None) -
     return Evaluation(Costs(1, 1, 1.0, 0.0, 2.0, 2.0), {}, Score(0.5), 0.5, 0.0)
 
 
+@in_one_line()
 def main() -> None:
     args = _arguments()
     print(
@@ -98,10 +101,10 @@ def work(barrier: Barrier, url: str, folder: Path, trials: int) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=200)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4])
-    parser.add_argument("--storages", nargs="*", default=["sqlite", "journal", "postgresql"])
+    parser.add_argument("--trials", type=a_count, default=200)
+    parser.add_argument("--repeats", type=a_count, default=3)
+    parser.add_argument("--workers", type=a_count, nargs="*", default=[1, 2, 4])
+    parser.add_argument("--storages", nargs="*", default=STORAGES, choices=STORAGES)
     return parser.parse_args()
 
 

@@ -15,6 +15,9 @@ from pathlib import Path
 from statistics import median
 
 import networkx as nx
+from command_line import in_one_line
+
+from kdnas.errors import KdnasError
 
 
 def rooms_of(imported: str) -> str | None:
@@ -68,7 +71,16 @@ def measure(root: Path) -> dict[str, object]:
     }
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+@in_one_line()
+def main() -> None:
+    """Prints the counts."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path(__file__).parents[1])
-    print(json.dumps(measure(parser.parse_args().root), indent=2))
+    root = parser.parse_args().root
+    if not (root / "kdnas").is_dir():
+        raise KdnasError(f"--root {root} has no folder kdnas; give a checkout")
+    print(json.dumps(measure(root), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -10,14 +10,14 @@ By turns, for each student:
 - limit: the bare student on packed rows with all threads, or in CUDA graphs, at the fastest of
   some batch sizes, and compiled where that is faster and `--compile` is given.
 
-The file has `geomean_vs_predecessor`, the geometric mean of search : predecessor, and
+The entry `throughput` has `geomean_vs_predecessor`, the geometric mean of search : predecessor, and
 `share_of_limit`, that of one : limit; on a GPU `examples_per_second`, the geometric mean of search.
+A file without other entries has these at its top, too.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import statistics
 import time
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from command_line import a_count, a_file, in_one_line, this_command
 from minikd import WARM_UP_STEPS, geometric_mean, kdnas, predecessor
 from setting import Setting, make_setting, read_sentences, seconds_of
 
@@ -35,6 +36,7 @@ from kdnas.distillation.forward import forward
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest, hidden_states
 from kdnas.distillation.precision import working_precision
+from kdnas.files.atomic import read_json, write_json
 from kdnas.measure.quiet import finish_queue
 from kdnas.runtime.cores import usable_cores
 from kdnas.runtime.device import start_runtime
@@ -42,6 +44,7 @@ from kdnas.runtime.side_by_side import Ask, can_fork, side_by_side
 from kdnas.space import Architecture
 
 METHODS = ("predecessor", "one", "search", "limit")
+HEADLINES = ("geomean_vs_predecessor", "share_of_limit", "examples_per_second")
 FIELDS = Settings.model_fields
 ON_CPU = {
     "examples": 900,
@@ -141,6 +144,7 @@ def measured(setting: Setting, shape: str, args: argparse.Namespace) -> dict[str
     return row
 
 
+@in_one_line()
 def main() -> None:
     """Prints the table and, with --json, writes the figures."""
     args = _arguments()
@@ -174,27 +178,41 @@ def main() -> None:
     }
     if setting.runtime.device.type != "cpu":
         found["examples_per_second"] = geometric_mean([r["search"] for r in rows])
-    for key in ("geomean_vs_predecessor", "share_of_limit", "examples_per_second"):
+    for key in HEADLINES:
         if key in found:
             print(f"{key}: {found[key]:.2f}")
     if args.json:
-        args.json.write_text(json.dumps(found, indent=2))
+        found["command"] = this_command()
+        write_json(args.json, merged(read_json(args.json) or {}, found))
+
+
+def merged(whole: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """A file's entries with that of these figures.
+
+    Scripts read the headlines at the top of a file that this benchmark began.
+    """
+    own = not whole.keys() - {"throughput"} or HEADLINES[0] in whole
+    top = {key: found[key] for key in HEADLINES if own and key in found}
+    others = {key: value for key, value in whole.items() if key not in {*HEADLINES, *found}}
+    return {**top, **others, "throughput": found}
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--teacher", help="Folder or hub id; default: the installed MiniLM.")
-    parser.add_argument("--text", type=Path, help="Sentences, one a line; default: see setting.py.")
+    parser.add_argument(
+        "--text", type=a_file, help="Sentences, one a line; default: see setting.py."
+    )
     parser.add_argument("--students", nargs="+", default=["3x384", "6x192", "2x128", "6x384"])
-    parser.add_argument("--examples", type=int)
+    parser.add_argument("--examples", type=a_count)
     parser.add_argument("--epochs", type=float, help="Of one, and of search on a GPU.")
-    parser.add_argument("--length", type=int, default=50, help="Tokens a sentence at most.")
-    parser.add_argument("--batch", type=int)
-    parser.add_argument("--jobs", type=int, default=usable_cores())
+    parser.add_argument("--length", type=a_count, default=50, help="Tokens a sentence at most.")
+    parser.add_argument("--batch", type=a_count)
+    parser.add_argument("--jobs", type=a_count, default=usable_cores())
     parser.add_argument("--device")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--predecessor-steps", type=int, default=4)
-    parser.add_argument("--limit-batches", type=int, nargs="+")
+    parser.add_argument("--repeats", type=a_count, default=3)
+    parser.add_argument("--predecessor-steps", type=a_count, default=4)
+    parser.add_argument("--limit-batches", type=a_count, nargs="+")
     parser.add_argument("--compile", action="store_true", help="Compile the bare student, too.")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()

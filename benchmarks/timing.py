@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from command_line import a_count, in_one_line
 
 from kdnas.config import Settings
 from kdnas.files.atomic import read_json, write_json
@@ -47,13 +48,14 @@ class Counted:
         return self.model.ready(batch, length)
 
 
+@in_one_line()
 def main() -> None:
     """Prints a line for each way of timing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--turns", type=int, default=5, help="Timings of each shape.")
+    parser.add_argument("--threads", type=a_count)
+    parser.add_argument("--turns", type=a_count, default=5, help="Timings of each shape.")
     parser.add_argument("--speedup", type=float, default=4.0)
-    parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--length", type=a_count, default=128)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     start_runtime(threads=args.threads)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -38,6 +39,9 @@ from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.samplers import make_sampler
 from kdnas.study.study import evaluated
 from kdnas.study.warm_start import WARM_START_SHARE
+
+sys.path.append(str(Path(__file__).parents[1]))
+from command_line import a_count, a_file, in_one_line
 
 ALPHAS = {"reward-0.06": -0.06, "reward-0.3": -0.3, "pareto": -0.06}
 LOSSES = {1: "loss", 1 / 3: "loss_third", 1 / 9: "loss_ninth"}
@@ -90,12 +94,13 @@ def table_scorer(table: Table) -> TableScorer:
     )
 
 
+@in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--table", type=a_file, required=True)
     parser.add_argument("--samplers", nargs="+", default=["random", "tpe"])
-    parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--trials", type=int, default=20, help="Whole trainings of a search.")
+    parser.add_argument("--seeds", type=a_count, default=50)
+    parser.add_argument("--trials", type=a_count, default=20, help="Whole trainings of a search.")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -30,20 +30,24 @@ from kdnas.space.families import FIELDS
 
 sys.path.append(str(Path(__file__).parents[1]))
 import tests_path  # noqa: F401
+from command_line import a_count, a_part, in_one_line
 from support.stepwise import Stepwise
 
 RUNGS = {"loss_ninth": 1 / 9, "loss_third": 1 / 3, "loss": 1.0}
 
 
+@in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True, help="Folder to work in.")
     parser.add_argument("--config", type=Path, default=Path(__file__).with_name("space.yaml"))
-    parser.add_argument("--part", default="0/1", help="I/N: every N-th student, from the I-th on.")
-    parser.add_argument("--threads", type=int)
+    parser.add_argument(
+        "--part", type=a_part, default="0/1", help="I/N: every N-th student, from the I-th on."
+    )
+    parser.add_argument("--threads", type=a_count)
     parser.add_argument("--csv", type=Path, help="Write the table here, as far as it is.")
     args = parser.parse_args()
-    part, parts = map(int, args.part.split("/"))
+    part, parts = args.part
     given = {"out": args.run.resolve(), "threads": args.threads}
     settings = load_settings([args.config], {k: v for k, v in given.items() if v})
     make_table(Stepwise(Run.create(settings)), args.run, args.csv, part, parts)

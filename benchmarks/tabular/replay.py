@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import itertools
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,9 @@ from summary import RANDOM_TIMES, summarise, to_markdown
 from tables import OBJECTIVES, Objective, Table
 
 from kdnas.study.samplers import SAMPLERS
+
+sys.path.append(str(Path(__file__).parents[1]))
+from command_line import a_count, a_file, a_part, in_one_line
 
 COMPARED = ("random", "qmc", "nsga2", "tpe", "gp", NAME, "lstm")
 MOST_ASKED = 6
@@ -71,18 +75,21 @@ def replay(
     return {"rows": rows, "infeasible": infeasible, "seconds": seconds / len(study.trials)}
 
 
+@in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--table", type=Path, required=True, help="CSV of benchmarks/tabular/make.py."
+        "--table", type=a_file, required=True, help="CSV of benchmarks/tabular/make.py."
     )
     parser.add_argument(
         "--samplers", nargs="+", default=list(COMPARED), choices=sorted({*SAMPLERS, NAME})
     )
     parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES)
-    parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--trials", type=int, default=40, help="Evaluations of a search.")
-    parser.add_argument("--part", default="0/1", help="I/N: every N-th search, from the I-th on.")
+    parser.add_argument("--seeds", type=a_count, default=50)
+    parser.add_argument("--trials", type=a_count, default=40, help="Evaluations of a search.")
+    parser.add_argument(
+        "--part", type=a_part, default="0/1", help="I/N: every N-th search, from the I-th on."
+    )
     parser.add_argument("--json", type=Path, required=True, help="Figures; searches in OUT.jsonl.")
     parser.add_argument("--html", type=Path, help="Curves.")
     args = parser.parse_args()
@@ -91,7 +98,7 @@ def main() -> None:
     table = Table(args.table)
     # Seeds outermost: a run that was stopped has something of every sampler.
     wanted = itertools.product(range(args.seeds), args.objectives, args.samplers)
-    part, parts = map(int, args.part.split("/"))
+    part, parts = args.part
     digest = hashlib.sha256(args.table.read_bytes()).hexdigest()[:12]
     file = args.json.with_suffix(".jsonl")
     for seed, objective, sampler in itertools.islice(wanted, part, None, parts):

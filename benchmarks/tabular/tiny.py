@@ -11,6 +11,7 @@ and shared by several processes (`--part`).
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from support.tiny import save_animals, save_mrpc, save_teacher
 
 from kdnas.config import Settings, load_settings
 from kdnas.runs.run_folder import Run
+
+sys.path.append(str(Path(__file__).parents[1]))
+from command_line import a_part, in_one_line
 
 SHARED: dict[str, Any] = {
     **{"teacher_epochs": 8, "teacher_lr": 1e-3, "proxy_fraction": 1, "heldout_fraction": 0.25},
@@ -80,6 +84,7 @@ TABLES = {
 }
 
 
+@in_one_line()
 def main() -> None:
     """Makes what is missing of the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -88,9 +93,9 @@ def main() -> None:
     parser.add_argument(
         "--most", type=int, default=40, help="Students of a table, at random; 0: all."
     )
-    parser.add_argument("--part", default="0/1", help="I/N, as of make.py.")
+    parser.add_argument("--part", type=a_part, default="0/1", help="I/N, as of make.py.")
     args = parser.parse_args()
-    part, parts = map(int, args.part.split("/"))
+    part, parts = args.part
     for name in args.tables:
         folder = args.run.resolve() / name
         pipeline = Stepwise(Run.create(settings_of(TABLES[name], folder)))

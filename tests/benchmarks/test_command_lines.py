@@ -1,0 +1,104 @@
+"""The command lines of benchmarks: what they refuse, and how results keep them."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def _on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in (BENCHMARKS / "tabular", BENCHMARKS):
+        monkeypatch.syspath_prepend(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "told"),
+    [
+        ("seq2seq", "--teacher {no} --data-dir {no} --out {out}", "no-such"),
+        ("seq2seq_teacher", "--data-dir {no} --out {out}", "no-such"),
+        ("seq2seq_teacher", "--data-dir {no} --out {out} --task mrpc", "is classification"),
+        ("fidelity", "{no} --plan {no} --json {out}", "does not exist"),
+        ("near_a_speed", "--task nothing --data-dir {no} --out {out}", "unknown task 'nothing'"),
+        ("make_multi_label", "{no} --out {out}", "no-such"),
+        ("make_multi_label", "{no} --out {out} --task mrpc", "is classification"),
+        ("own_vocabulary", "--data-dir {no} --tasks mrpc", "no-such"),
+        ("glue_agreement", "{no} --task mrpc --data-dir {no}", "no-such"),
+        ("structure", "--root {no}", "no folder kdnas"),
+        ("quality", "--plan {no} --data-dir {no} --out {out}", "cannot read"),
+        ("first_run", "--out {out} --seeds 0", "--seeds: expected a whole number above 0"),
+        ("throughput", "--repeats none", "--repeats: expected a whole number above 0"),
+        ("attention", "--repeats 0", "--repeats: expected a whole number above 0"),
+        ("worth_figures", "{no}", "there is no file"),
+        ("split_qqp", "{no} --out {out}", "there is no file"),
+        ("replay", "--table {no} --json {out}", "there is no file"),
+        ("make", "--run {out} --part 2/2", "expected I/N"),
+    ],
+)
+def test_bad_input_ends_a_benchmark_in_one_line(
+    name: str,
+    words: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = [word.format(no=tmp_path / "no-such", out=tmp_path / "out") for word in words.split()]
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *given])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(name).main()
+    out, err = capsys.readouterr()
+    assert ended.value.code == 2 and told in err.splitlines()[-1]
+    assert "|" not in out and not [*tmp_path.rglob("config.yaml")]
+
+
+def test_every_benchmark_tells_bad_input_in_one_line() -> None:
+    for file in [*BENCHMARKS.glob("*.py"), *(BENCHMARKS / "tabular").glob("*.py")]:
+        body = ast.parse(file.read_text(encoding="utf-8")).body
+        if any(isinstance(one, ast.If) and "__main__" in ast.unparse(one.test) for one in body):
+            [main] = [n for n in body if isinstance(n, ast.FunctionDef) and n.name == "main"]
+            assert [*map(ast.unparse, main.decorator_list)] == ["in_one_line()"], file
+
+
+def test_a_recorded_command_has_every_option_and_no_private_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from command_line import this_command
+
+    places = ["--data-dir", str(tmp_path), f"--out={tmp_path}/out", "--teacher", str(tmp_path)]
+    plans = ["--plan", str(BENCHMARKS / "pruned.yaml"), "--config", str(tmp_path / "own.yaml")]
+    rest = ["--targets", "4x", "80%", "--seeds", "2", "--json", f"{tmp_path}/docs/results.json"]
+    monkeypatch.setattr(sys, "argv", [str(BENCHMARKS / "pruned.py"), *places, *plans, *rest])
+    assert this_command() == (
+        "python benchmarks/pruned.py --data-dir DATA --out OUT --teacher TEACHER "
+        "--plan benchmarks/pruned.yaml --config own.yaml "
+        "--targets 4x 80% --seeds 2 --json docs/results.json"
+    )
+    monkeypatch.setattr(sys, "argv", ["quality.py", "--teacher", "google/bert-tiny"])
+    assert this_command() == "python benchmarks/quality.py --teacher google/bert-tiny"
+
+
+def test_no_result_names_a_folder_of_one_machine() -> None:
+    text = (BENCHMARKS.parent / "docs/results.json").read_text(encoding="utf-8")
+    assert not any(private in text for private in ("/tmp/", "/home/", "/work/"))
+
+
+def test_throughput_adds_its_entry_to_a_file_of_others() -> None:
+    from throughput import merged
+
+    found: dict[str, Any] = {"geomean_vs_predecessor": 12.0, "share_of_limit": 0.5, "rows": []}
+    top = {"geomean_vs_predecessor": 12.0, "share_of_limit": 0.5}
+    assert merged({}, found) == {**top, "throughput": found}
+    others = {"kills": {"rounds": 10}, "throughput": {"share_of_limit": 0.4}}
+    assert merged(others, found) == {"kills": {"rounds": 10}, "throughput": found}
+    # Of an earlier version, or with an entry that another benchmark added.
+    before = {"share_of_limit": 0.1, "rows": [1], "geomean_vs_predecessor": 9.0, "growth": {}}
+    assert merged(before, found) == {**top, "growth": {}, "throughput": found}
+    assert merged(merged({}, found), found) == merged({}, found)
