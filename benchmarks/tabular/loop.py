@@ -80,7 +80,7 @@ def search(
 def costs_of(table: Table, candidate: Candidate) -> Costs:
     """A row's costs."""
     row = table.frame.iloc[table.rows[candidate]]
-    return Costs(int(row.params), int(row.macs), **{name: float(row[name]) for name in TIMES})
+    return Costs(int(row.params), int(row.macs), *(float(row[name]) for name in TIMES))
 
 
 def table_scorer(table: Table) -> TableScorer:

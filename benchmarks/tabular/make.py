@@ -15,7 +15,6 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import pandas as pd
 
 from kdnas.config import load_settings
 from kdnas.runs.run_folder import Run
-from kdnas.scoring.costs import Costs
+from kdnas.scoring.costs import NUMBERS
 from kdnas.space import Candidate
 from kdnas.space.families import FIELDS
 
@@ -87,8 +86,8 @@ def evaluate(
     checkpoint.unlink(missing_ok=True)
     mini, recipe = pipeline.mini, candidate.recipe
     state = mini.start(candidate)
-    names = [field.name for field in fields(Costs)]
-    costs = {n: like[n] for n in names} if like else asdict(pipeline.meter.of_model(state.model))
+    measured = like or pipeline.meter.of_model(state.model).numbers
+    costs = {name: measured[name] for name in NUMBERS}
     losses = {
         name: mini.train(state, recipe, until=share, checkpoint=checkpoint)
         for name, share in RUNGS.items()

@@ -10,9 +10,10 @@ import itertools
 import math
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,9 +32,12 @@ FIRST_LOOK, NEXT_LOOK = 8, 4
 SURE = 3.0
 BATCHES = (1, 8, 32)
 LENGTHS = (16, 64, 128)
-# A cell takes at most this long; one in which not even the fewest passes fit has no times.
+# A cell of the table takes about so long; one whose fewest passes take longer has no times.
 CELL_SECONDS = 3.0
 FEWEST, MOST = 5, 20
+# Of models that write, whose passes are far longer: what the fewest may take; how many they are.
+WRITTEN_SECONDS = 40.0
+WARM_UP_WRITTEN, FEWEST_WRITTEN = 1, 3
 # Tokens that a model with a decoder writes, where nothing else is said.
 NEW_TOKENS = 32
 # A pass that writes has a step of the decoder for each token: so many times fewer passes do.
@@ -110,7 +114,7 @@ class LatencySettings:
 
     There are `repeats` of them; fewer where speed-ups are known before, up to a standard error of
     `precision`, as a share of them. With `quiet`, they wait until no other process of kdnas
-    computes on this machine.
+    computes on this machine. Before them, `warm_up` passes are not timed; default: WARM_UP.
     """
 
     batch: int = 1
@@ -118,16 +122,21 @@ class LatencySettings:
     repeats: int = 30
     quiet: bool = True
     precision: float = 0.0
+    warm_up: int | None = None
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Times of one forward pass in milliseconds: medians, and the lower and upper quartiles."""
+    """Times of one forward pass in milliseconds: medians, and the lower and upper quartiles.
+
+    They are of `repeats` passes of each model.
+    """
 
     student_ms: float
     teacher_ms: float
     student_quartiles_ms: tuple[float, float]
     teacher_quartiles_ms: tuple[float, float]
+    repeats: int = 0
 
     @property
     def student_iqr_ms(self) -> float:
@@ -197,8 +206,9 @@ def measure_latencies(
 def _latencies(times: Times) -> list[Latency]:
     """Of each student, from the times of the teacher and all of them: shape (models, passes)."""
     low, middle, high = np.percentile(times, [25, 50, 75], axis=1).tolist()
+    count = times.shape[1]
     return [
-        Latency(middle[i], middle[0], (low[i], high[i]), (low[0], high[0]))
+        Latency(middle[i], middle[0], (low[i], high[i]), (low[0], high[0]), count)
         for i in range(1, len(times))
     ]
 
@@ -229,8 +239,9 @@ def take_turns(
     """
     rng, order = random.Random(0), list(range(len(models)))
     times = np.empty((len(models), settings.repeats))
+    warm_up = WARM_UP if settings.warm_up is None else settings.warm_up
     with measuring(settings.quiet):
-        for turn in range(-WARM_UP, settings.repeats):
+        for turn in range(-warm_up, settings.repeats):
             rng.shuffle(order)
             for i in order:
                 spent = time_forward(models[i], settings, clock)
@@ -263,29 +274,69 @@ def cells_for(longest: int, batch: int, length: int) -> list[tuple[int, int]]:
     return sorted(cells, key=lambda cell: (cell[0] * cell[1], cell))
 
 
+@dataclass(frozen=True)
+class CellPasses:
+    """How often student and teacher pass in a cell of the table.
+
+    Attributes:
+        warm_up: Passes that are not timed.
+        fewest: Passes that are timed at least.
+        most: At most.
+        longest: Seconds that the fewest passes may take; a cell that is slower is left out.
+    """
+
+    warm_up: int
+    fewest: int
+    most: int
+    longest: float
+
+    @classmethod
+    def of(cls, most: int, *, writes: bool) -> CellPasses:
+        """Those of models that write or that do not; a run times `most` passes of a student."""
+        most = repeats_for(min(most, MOST), writes=writes)
+        if writes:
+            return cls(WARM_UP_WRITTEN, FEWEST_WRITTEN, most, WRITTEN_SECONDS)
+        return cls(WARM_UP, FEWEST, most, CELL_SECONDS)
+
+    def timed(self, each: float) -> int:
+        """How many passes fit, where one of both models takes `each` seconds; 0: it is too slow."""
+        if (self.warm_up + self.fewest) * each > self.longest:
+            return 0
+        fitting = int(CELL_SECONDS / each) - self.warm_up
+        return min(self.most, max(self.fewest, fitting))
+
+    def seconds(self, each: float) -> float:
+        """What a cell takes, with the pass that shows how long one is; 0 where it is left out."""
+        timed = self.timed(each)
+        return (1 + self.warm_up + timed) * each if timed else 0.0
+
+
 def latency_grid(
-    student: Timed, teacher: Timed, cells: Iterable[tuple[int, int]], quiet: bool, most: int = MOST
+    student: Timed,
+    teacher: Timed,
+    cells: Iterable[tuple[int, int]],
+    quiet: bool,
+    passes: CellPasses,
+    known: Mapping[tuple[int, int], Mapping[str, Any]] = MappingProxyType({}),
+    clock: Clock = time.perf_counter,
 ) -> list[dict[str, Any]]:
     """Times student and teacher in turn in each cell: medians and quartiles in milliseconds.
 
-    A cell has `most` passes, at most 20. Cells, ascending by their tokens, that would take too long
-    have no times (`repeats` is 0).
+    Cells ascend by their tokens; those that would take too long have no times (`repeats` is 0).
+    What is `known` of a cell, the fields of a `Latency`, is not timed again.
     """
-    grid, pace = [], 0.0
+    grid, each = [], 0.0  # seconds of a pass of both: with more tokens it takes no less
     for batch, length in cells:
         cell: dict[str, Any] = {"batch": batch, "length": length, "repeats": 0}
         grid.append(cell)
-        tokens = batch * length
-        if pace * tokens * (WARM_UP + FEWEST) > CELL_SECONDS:
-            continue
-        once = LatencySettings(batch, length)
-        spent = (time_forward(student, once) + time_forward(teacher, once)) / 1000
-        fitting = int(CELL_SECONDS / spent) - WARM_UP
-        pace = spent / tokens
-        if fitting < FEWEST:
-            continue
-        repeats = min(most, MOST, fitting)
-        latency = measure_latency(student, teacher, LatencySettings(batch, length, repeats, quiet))
-        pace = (latency.student_ms + latency.teacher_ms) / 1000 / tokens
-        cell |= {"repeats": repeats, **asdict(latency)}
+        if (batch, length) in known:
+            cell |= known[batch, length]
+        elif not each or passes.timed(each):
+            once = LatencySettings(batch, length)
+            each = sum(time_forward(model, once, clock) for model in (student, teacher)) / 1000
+            if timed := passes.timed(each):
+                settings = LatencySettings(batch, length, timed, quiet, warm_up=passes.warm_up)
+                cell |= asdict(measure_latency(student, teacher, settings, clock))
+        if cell["repeats"]:
+            each = (cell["student_ms"] + cell["teacher_ms"]) / 1000
     return grid

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from kdnas.config import Settings
 from kdnas.measure import LatencySettings, Timed, count_macs, count_params, measure_latencies
-from kdnas.measure.latency import generates, repeats_for
+from kdnas.measure.latency import Latency, generates, repeats_for
 from kdnas.measure.onnx import in_runtime
 from kdnas.measure.quiet import computing
 from kdnas.space import AnyArchitecture, Candidate, Pruning
@@ -37,7 +37,10 @@ ShapeOf = Callable[[Candidate], AnyArchitecture]
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of one student; latencies are medians over interleaved passes, in milliseconds."""
+    """Costs of one student; latencies are medians over interleaved passes, in milliseconds.
+
+    `latency` has those passes in full, where they are at hand.
+    """
 
     params: int
     macs: int
@@ -45,6 +48,16 @@ class Costs:
     latency_iqr_ms: float
     teacher_latency_ms: float
     speedup: float
+    latency: Latency | None = None
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """All but `latency`, as trials keep them."""
+        return {name: getattr(self, name) for name in NUMBERS}
+
+
+# The fields of costs that are plain numbers.
+NUMBERS = tuple(name for name in Costs.__dataclass_fields__ if name != "latency")
 
 
 def margin_of(pruning: Pruning, limit: float) -> float:
@@ -112,6 +125,7 @@ class CostMeter:
                 latency.student_iqr_ms,
                 latency.teacher_ms,
                 latency.speedup,
+                latency,
             )
             for student, latency in zip(students, latencies, strict=True)
         ]

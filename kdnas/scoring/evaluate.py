@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Protocol
 
 from kdnas.errors import DivergedError
@@ -33,7 +33,7 @@ class Evaluation:
     @property
     def attributes(self) -> dict[str, float]:
         """Plain numbers for a trial's user attributes."""
-        found = {**asdict(self.costs), "seconds": self.seconds}
+        found = {**self.costs.numbers, "seconds": self.seconds}
         if self.score is not None and self.reward is not None:
             value = self.score.value
             found |= {"score": value, "loss": 1 - value, "reward": self.reward}

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdnas.config import Settings
 from kdnas.measure.onnx import runtime_name
+from kdnas.scoring.costs import NUMBERS as COSTS
 from kdnas.scoring.costs import Costs
 from kdnas.scoring.evaluate import Evaluation
 from kdnas.space import Candidate, PrunedArchitecture
@@ -29,7 +30,6 @@ from kdnas.study.pruner import SuccessiveHalvingPruner
 
 # The ends of a score's 95% interval, where its scorer knows one.
 SCORE_INTERVAL = ("score_low", "score_high")
-COSTS = tuple(Costs.__dataclass_fields__)
 
 
 class TrialWriter:

@@ -66,6 +66,7 @@ def test_a_student_of_an_encoder_decoder_is_found(run: Path) -> None:
     assert report.student.scores["chrf"] > 15
     assert report.details is not None and "tok:13a" in report.details.signatures["bleu"]
     assert report.disagreement is not None and report.disagreement.samples
+    assert [cell.batch for cell in report.latency if cell.repeats] == [1, 8, 32]
     assert trials.num_decoder_layers.notna().all() and (trials.speedup > 0).all()
     shape = Architecture.from_params(report.student.architecture.params)
     assert shape.num_decoder_layers and "+" in report.student.name

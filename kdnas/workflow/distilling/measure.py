@@ -18,7 +18,7 @@ from kdnas.evaluation.scores import scores_and_intervals
 from kdnas.files.artifact import content_of, key_of
 from kdnas.files.atomic import read_json
 from kdnas.measure import count_params
-from kdnas.measure.latency import cells_for, latency_grid
+from kdnas.measure.latency import CellPasses, cells_for, generates, latency_grid
 from kdnas.measure.onnx import runtime_name
 from kdnas.measure.quiet import how_measured
 from kdnas.recipes.full import stage_on_labels
@@ -139,14 +139,15 @@ def _scores(prepared: Prepared, candidate: Candidate, model: PreTrainedModel) ->
 def latency_table(prepared: Prepared, candidate: Candidate, folder: Path) -> list[dict[str, Any]]:
     """Latencies of a saved student and the teacher by batch size and length, measured once."""
     settings, meter = prepared.context.settings, prepared.meter
-    longest = prepared.inputs.data.length
-    cells = cells_for(longest, settings.latency_batch, settings.latency_length)
+    longest, own = prepared.inputs.data.length, (settings.latency_batch, settings.latency_length)
+    cells = cells_for(longest, *own)
+    passes = CellPasses.of(settings.latency_repeats, writes=generates(meter.teacher))
+    costs = measured(prepared, candidate, folder)["costs"]
+    known = {own: costs["latency"]} if costs.get("latency") else {}  # older runs have none
 
     def compute() -> list[dict[str, Any]]:
         student, teacher = meter.timed(load_student(folder)), meter.timed_teacher
-        return latency_grid(
-            student, teacher, cells, settings.latency_quiet, settings.latency_repeats
-        )
+        return latency_grid(student, teacher, cells, settings.latency_quiet, passes, known)
 
     return _once_a_machine(prepared, "latency", candidate, folder, compute, cells=cells)
 

@@ -10,7 +10,7 @@ from kdnas.config import Settings, every_recipe
 from kdnas.config.choices import STATIC
 from kdnas.config.recipe import Stage
 from kdnas.distillation.sandwich import A_STEP
-from kdnas.measure.latency import BATCHES, CELL_SECONDS, LENGTHS, MOST, repeats_for
+from kdnas.measure.latency import NEW_TOKENS, CellPasses, cells_for, repeats_for
 from kdnas.recipes.full import stage_on_labels
 from kdnas.recipes.pseudo_labels import BEAMS, reads_pseudo_labels
 from kdnas.recipes.stages import longer, schedule_of, teacher_schedule
@@ -240,12 +240,18 @@ class Estimate:
         return often * repeats * self.speeds.latency * (1 + students * self.speeds.share)
 
     def _grid(self) -> float:
-        """The table of latencies by batch size and length."""
-        speeds, settings = self.speeds, self.settings
-        timed = settings.latency_batch * settings.latency_length * speeds.token
-        fixed = max(0.0, speeds.latency - timed)
-        cells = [fixed + b * n * speeds.token for b in BATCHES for n in LENGTHS]
-        return sum(min(CELL_SECONDS, MOST * (1 + speeds.share) * cell) for cell in cells)
+        """The table of latencies by batch size and length, but for the cell of all timings."""
+        speeds, settings, writes = self.speeds, self.settings, self.speeds.row is not None
+        own = (settings.latency_batch, settings.latency_length)
+        new = NEW_TOKENS if writes else 0
+
+        def tokens(batch: int, length: int) -> float:
+            return batch * (length + new) * speeds.token
+
+        fixed = max(0.0, speeds.latency - tokens(*own))
+        passes = CellPasses.of(settings.latency_repeats, writes=writes)
+        cells = [cell for cell in cells_for(self.data.length, *own) if cell != own]
+        return sum(passes.seconds((1 + speeds.share) * (fixed + tokens(*cell))) for cell in cells)
 
 
 def of_a_step(share: float) -> float:

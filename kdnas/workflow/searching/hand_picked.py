@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from kdnas.runs.context import run_step
@@ -86,7 +86,7 @@ def pick_by_hand(prepared: Prepared, like: Candidate, near: float) -> list[Candi
 
     def compute() -> list[dict[str, Any]]:
         say(f"timing {len(candidates)} hand-picked shapes")
-        return [asdict(costs) for costs in prepared.meter.of_candidates(candidates)]
+        return [costs.numbers for costs in prepared.meter.of_candidates(candidates)]
 
     key = {"candidates": [one.params for one in candidates], "kept": "costs", **_machine(prepared)}
     made = run_step(prepared.context, "hand-picked shapes", key, compute)

@@ -251,6 +251,27 @@ def test_plans_know_that_what_a_person_would_pick_is_timed(make_run: Callable[..
     assert seconds(max_params="1M", warm_start=False) == 0
 
 
+def test_plans_know_how_long_the_table_of_latencies_takes(make_run: Callable[..., Run]) -> None:
+    """Of models that write a pass takes seconds: three of them are timed in each cell."""
+    context = open_context(make_run(latency_repeats=30))
+    inputs = read_inputs(context)
+
+    def report(latency: float, row: float | None, students: int) -> float:
+        speeds = Speeds(1.0, 1.0, 1e-9, latency, 0.5, row)
+        return Estimate(context, inputs, speeds).report(students)
+
+    def table(latency: float, row: float | None) -> float:
+        """What is left of a report without all that each of its students adds."""
+        return 2 * report(latency, row, 1) - report(latency, row, 2) - report(latency, row, 0)
+
+    lengths = {min(n, inputs.data.length) for n in (16, 64, 128)}
+    cells = 3 * len(lengths) - 1  # that of all timings is there
+    of_all = inputs.space.architectures
+    before = 1.0 + 1.5 * len({a.hidden_size for a in of_all}) * 7 * 3.0 * 1.5
+    assert table(3.0, 1e-9) - before == pytest.approx(cells * (1 + 1 + 3) * 3.0 * 1.5)
+    assert table(30.0, 1e-9) == pytest.approx(10 * before - 9)  # too slow even for that
+
+
 def test_a_usual_student_of_few_parameters_has_factorised_embeddings() -> None:
     replaced = {"hidden_size": [24, 32], "embedding_size": ["teacher", 4]}
     space = SearchSpace.from_teacher(small_config("deberta-v2"), "t", replaced)
