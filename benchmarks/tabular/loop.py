@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -80,7 +81,8 @@ def search(
 def costs_of(table: Table, candidate: Candidate) -> Costs:
     """A row's costs."""
     row = table.frame.iloc[table.rows[candidate]]
-    return Costs(int(row.params), int(row.macs), *(float(row[name]) for name in TIMES))
+    times: dict[str, Any] = {name: float(row[name]) for name in TIMES}
+    return Costs(int(row.params), int(row.macs), **times)
 
 
 def table_scorer(table: Table) -> TableScorer:

@@ -90,9 +90,9 @@ def written_by(
             advance("")
 
 
-def beams_of(model: PreTrainedModel) -> int:
-    """Beams that a model searches with, by its generation config."""
-    return int(model.generation_config.num_beams or 1)
+def beams_of(model: PreTrainedModel, least: int = 1) -> int:
+    """Beams that a model searches with, by its generation config; `least` where those are fewer."""
+    return max(least, int(model.generation_config.num_beams or 1))
 
 
 @contextmanager
@@ -109,8 +109,7 @@ def writing_by(model: PreTrainedModel, config: GenerationConfig) -> Iterator[Non
 def beam_search(model: PreTrainedModel, beams: int) -> AbstractContextManager[None]:
     """A model searches with so many beams meanwhile, or more where its own settings say so."""
     own = copy.deepcopy(model.generation_config)
-    beams = max(beams, own.num_beams or 1)
-    own.update(num_beams=beams, num_return_sequences=1, do_sample=False)
+    own.update(num_beams=beams_of(model, beams), num_return_sequences=1, do_sample=False)
     return writing_by(model, own)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from kdnas.config import Settings
-from kdnas.distillation.generation import beam_search, written_batches
+from kdnas.distillation.generation import beam_search, beams_of, written_batches
 from kdnas.files.artifact import Artifact, json_artifact
 from kdnas.files.atomic import append_line
 from kdnas.files.cache import use
@@ -77,8 +77,8 @@ def _write(teacher: Teacher, rows: EncodedExamples, runtime: Runtime, part: Path
     kind, lines = TASK_TYPES[rows.task_type], json_lines(part)
     texts = {int(line["row"]): str(line["text"]) for line in lines if {"row", "text"} <= {*line}}
     left = np.array([row for row in range(len(rows)) if row not in texts], dtype=np.int64)
-    say(f"the teacher writes texts for {len(left):,} rows (pseudo-labels, {BEAMS} beams)")
-    data = rows.take(left)
+    beams, data = beams_of(teacher.model, BEAMS), rows.take(left)
+    say(f"the teacher writes texts for {len(left):,} rows (pseudo-labels, {beams} beams)")
     with beam_search(teacher.model, BEAMS):
         batches = written_batches(teacher.model, data, runtime, pad_id=teacher.pad_id, few=True)
         for indices, ids in batches:

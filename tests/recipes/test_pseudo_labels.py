@@ -72,6 +72,23 @@ def test_targets_are_what_transformers_writes_with_four_beams(
         assert one.input_ids.tolist() == rows.take(np.array([row])).input_ids.tolist()
 
 
+@pytest.mark.parametrize(("own", "used"), [(None, BEAMS), (2, BEAMS), (5, 5)])
+def test_a_person_reads_how_many_beams_there_are(
+    own: int | None,
+    used: int,
+    teacher: Teacher,
+    rows: EncodedExamples,
+    runtime: Runtime,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("KDNAS_CACHE", str(tmp_path))
+    teacher.model.generation_config.num_beams = own
+    written_texts(teacher, rows.take(np.arange(2)), runtime)
+    assert f"(pseudo-labels, {used} beams)" in "".join(capsys.readouterr())
+
+
 def test_a_killed_job_goes_on_where_it_was(
     teacher: Teacher,
     rows: EncodedExamples,

@@ -12,7 +12,7 @@ from kdnas.config.recipe import Stage
 from kdnas.distillation.sandwich import A_STEP
 from kdnas.measure.latency import NEW_TOKENS, CellPasses, cells_for, repeats_for
 from kdnas.recipes.full import stage_on_labels
-from kdnas.recipes.pseudo_labels import BEAMS, reads_pseudo_labels
+from kdnas.recipes.pseudo_labels import reads_pseudo_labels
 from kdnas.recipes.stages import longer, schedule_of, teacher_schedule
 from kdnas.recipes.transfer_set import reads_transfer
 from kdnas.runs.context import Context
@@ -140,12 +140,12 @@ class Estimate:
         if signal:
             parts["teacher signal"] = STORING * tokens * self.speeds.token
         if signal and reads_pseudo_labels(self.full):
-            parts["pseudo-labels"] = BEAMS * self._predicting(
+            parts["pseudo-labels"] = self.speeds.beams * self._predicting(
                 for_students(self.data, self.settings).train
             )
         if signal and self.speeds.row is not None and reads_transfer(self.full):
             new = max(0, self.full.transfer_rows - len(self.lengths))
-            parts["transfer set"] = BEAMS * self.speeds.row * new
+            parts["transfer set"] = self.speeds.beams * self.speeds.row * new
         for stage in self.full.full_stages:
             times = FROZEN if stage.freeze_student else DISTILLING
             longest, rows = self._longer(stage, share), self._rows(stage, self.full)

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from kdnas.distillation.generation import seconds_a_row
+from kdnas.distillation.generation import beams_of, seconds_a_row
 from kdnas.distillation.probe import seconds_a_step
 from kdnas.distillation.training import logits_of
 from kdnas.measure import count_params
 from kdnas.measure.latency import InTorch
+from kdnas.recipes.pseudo_labels import BEAMS
 from kdnas.recipes.stages import teacher_schedule
 from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run
@@ -51,6 +52,8 @@ class Speeds:
             was not asked for.
         arithmetic: The usual student's share by its arithmetic, also where `share` is one of time;
             None for `share`.
+        beams: How many times as long as `row` the teacher's text for a row takes by the beam search
+            that students learn from; a teacher may write with beams of its own.
     """
 
     teacher_step: float
@@ -62,6 +65,7 @@ class Speeds:
     trial: float | None = None
     one_thread: float | None = None
     arithmetic: float | None = None
+    beams: float = 1.0
 
 
 def probe(
@@ -97,13 +101,14 @@ def probe(
         token = _forward(context, inputs, given)
         latency = _latency(context, given.model)
         share = of_arithmetic = arithmetic(usual) / arithmetic(space.teacher)
-        row = None
+        row, beams = None, 1.0
         if spec.task_type.generates:
             row = seconds_a_row(given.model, inputs.data.train, context.runtime, given.pad_id)
+            beams = beams_of(given.model, BEAMS) / beams_of(given.model)
             share = min(1.0, _latency(context, made(usual).to(given.model.device)) / latency)
     known = _recorded(context.run)
     measured = (teacher_step, student_step, token, latency)
-    return Speeds(*measured, share, row, known, one_thread, of_arithmetic)
+    return Speeds(*measured, share, row, known, one_thread, of_arithmetic, beams)
 
 
 def usual_shape(space: SearchSpace, limits: Limits, teacher_params: int) -> Architecture:

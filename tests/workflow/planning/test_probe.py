@@ -1,0 +1,39 @@
+"""Speeds that a plan rests on, measured on the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import QUICK
+from support.tiny_writers import save_captions, save_writer
+
+from kdnas.config import load_settings
+from kdnas.recipes.pseudo_labels import BEAMS
+from kdnas.runs.context import open_context
+from kdnas.runs.run_folder import Run
+from kdnas.workflow.planning.estimate import Estimate
+from kdnas.workflow.planning.probe import probe
+from kdnas.workflow.preparing.inputs import load_given_teacher, read_inputs
+from kdnas.workflow.preparing.selection_rows import for_students
+
+
+@pytest.mark.parametrize(("own", "times"), [(1, BEAMS), (2, BEAMS / 2), (6, 1)])
+def test_plans_know_how_long_the_teacher_searches_with_beams(
+    own: int, times: float, tmp_path: Path
+) -> None:
+    """What it writes by itself is timed with its own beams."""
+    folder = save_captions(tmp_path, train=40, dev=8)
+    teacher = save_writer(folder / "bart")
+    given = {name: value for name, value in QUICK.items() if "epochs" not in name}
+    given |= {"data_dir": folder, "max_target_length": 8, "recipe": "sequence-level"}
+    given |= {"teacher": str(teacher), "task": str(folder / "captions.yaml"), "out": folder / "run"}
+    context = open_context(Run.create(load_settings(None, given)))
+    inputs = read_inputs(context)
+    loaded = load_given_teacher(context, inputs)
+    loaded.model.generation_config.num_beams = own
+    speeds = probe(context, inputs, loaded, tune=False, trains=False)
+    parts = Estimate(context, inputs, speeds).recipe(signal=True)
+    assert speeds.row is not None
+    rows = for_students(inputs.data, context.settings).train
+    assert parts["pseudo-labels"] == pytest.approx(times * speeds.row * len(rows))
