@@ -107,7 +107,7 @@ def make_setting(
     store = build_store(folder / "store", teacher, data, states, runtime)
     seconds = time.perf_counter() - start
     training, heldout = split_heldout(data, settings.heldout_fraction, settings.seed)
-    proxy = Proxy(data, store, training, heldout)
+    proxy = Proxy(data, lambda: store, training, heldout)
     return Setting(teacher, runtime, settings, proxy, seconds)
 
 

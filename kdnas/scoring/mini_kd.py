@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from zipfile import is_zipfile
@@ -67,12 +68,7 @@ class MiniKD:
         self.runtime, self.record, self.general = runtime, record, general
         self.pruned = pruned
         self.stage = settings.mini_stage
-        self.data = DistillationData(
-            teacher,
-            in_standard_units(proxy.data.take(proxy.training), teacher),
-            proxy.store.subset(proxy.training),
-            proxy.store.statistics(proxy.data.task_type),
-        )
+        self.rows = in_standard_units(proxy.data.take(proxy.training), teacher)
         self.initialisers: dict[tuple[bool, bool], StudentInitialiser] = {}
         self._settings: dict[str, Settings] = {}
         # Measured now: processes that score side by side share what is there when they begin.
@@ -82,6 +78,13 @@ class MiniKD:
                 initialiser = self._initialiser(recipe, general=begins_general)
                 if self.settings_of(recipe).students == STATIC:
                     _ = initialiser.vectors
+
+    @cached_property
+    def data(self) -> DistillationData:
+        """What candidates train on; of the teacher's signal, nothing else here has need."""
+        store, kind = self.proxy.store, self.proxy.data.task_type
+        signal = store.subset(self.proxy.training)
+        return DistillationData(self.teacher, self.rows, signal, store.statistics(kind))
 
     def score(self, candidate: Candidate, budget: Budget) -> Score:
         """Trains a candidate; its score is the explained share, 1 minus the held-out loss."""
@@ -224,7 +227,7 @@ class MiniKD:
             return self.general
         if not has_views(stage):
             return self.data
-        rows, runtime = self.data.data, self.runtime
+        rows, runtime = self.rows, self.runtime
         views = views_of(stage, shapes_of(self.teacher, state), settings)
         learn_views(views, self.teacher, rows, settings.batch_size, runtime, self.record)
         request = teacher_request(stage, state.architecture, self.teacher, settings)
@@ -233,11 +236,11 @@ class MiniKD:
     def _initialiser(self, recipe: str, *, general: bool) -> StudentInitialiser:
         inherit, seed = self.settings_of(recipe).inherit, self.settings.seed
         if (inherit, general) not in self.initialisers:
-            data = self.data
+            teacher, rows = self.teacher, self.rows
             if general:
                 assert self.general is not None, "the general teacher's signal was prepared"
-                data = self.general
-            given = (data.teacher, data.data, self.runtime)
+                teacher, rows = self.general.teacher, self.general.data
+            given = (teacher, rows, self.runtime)
             pruned = None if general else self.pruned
             made = initialiser_of(*given, inherit=inherit, seed=seed, pruned=pruned)
             self.initialisers[inherit, general] = made

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -33,17 +34,22 @@ class Proxy:
 
     Attributes:
         data: All its examples, in the store's order.
-        store: The teacher's signal for them.
+        make_store: Gives the teacher's signal for them; it is asked for once it is read.
         training: Which of them are trained on.
         heldout: Which of them score.
         respelled: By vocabulary, those as students with it read them, where that may differ.
     """
 
     data: EncodedExamples
-    store: SignalStore
+    make_store: Callable[[], SignalStore]
     training: Indices
     heldout: Indices
     respelled: Mapping[str, Respelled] = field(default_factory=dict)
+
+    @cached_property
+    def store(self) -> SignalStore:
+        """The teacher's signal for all examples."""
+        return self.make_store()
 
     def scored(self, vocabulary: str) -> tuple[EncodedExamples, StoredSignal]:
         """The held-out examples for students with a vocabulary, and the teacher's signal."""

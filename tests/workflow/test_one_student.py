@@ -197,17 +197,21 @@ def test_a_dry_run_says_all_and_leaves_nothing(
     given = ("distill", *flags, "--architecture", "half", "--out", tmp_path / "run", "--dry-run")
     assert command(*given) == (0, "")
     told = " ".join(command.all.split())
-    assert "student 2x32 h4 f64 gelu" in told and "6 steps" in told
+    assert "student 2x32 h4 f64 gelu" in told and "5 steps" in told
     assert "control: the student on labels alone" in told
     assert "candidates" not in told and "by hand" not in told
     command.all = ""
     assert command(*given, "--json")[0] == 0
     said = json.loads(command.all[command.all.index("{\n") :].rpartition("}")[0] + "}")
     assert said["student"] == "2x32 h4 f64 gelu" and said["trials"] is None
-    made = ["teacher", "evaluate teacher", "signal"]
+    made = ["teacher", "evaluate teacher"]
     names = [*made, "distil student", "control fine-tuned", "report"]
     assert [step["name"] for step in said["steps"]] == names
     assert not (tmp_path / "run").exists()
+    command.all = ""  # a recipe that goes on from a short training reads what the teacher says
+    at = given.index("--epochs")  # the recipe has its own, and those of its last stage
+    assert command(*given[:at], *given[at + 4 :], "--recipe", "states") == (0, "")
+    assert "6 steps" in command.all and "3 store the teacher's outputs" in command.all
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from kdnas.teachers.load import Teacher
 from kdnas.teachers.store import store_bytes, stored_states
 from kdnas.workflow.planning.probe import usual_shape
 from kdnas.workflow.preparing.inputs import Inputs
+from kdnas.workflow.preparing.prepare import needs_signal
 
 # Students of trials that may still win.
 KEPT_TRIALS = 5
@@ -55,11 +56,16 @@ def _usual_shape(context: Context, inputs: Inputs, given: Teacher) -> Architectu
 
 
 def _stores(context: Context, inputs: Inputs, given: Teacher, *, in_full: bool) -> int:
-    """Bytes of the teacher's signal for the proxy and, where students train in full, all rows."""
+    """Bytes of the teacher's signal for the proxy and, where students train in full, all rows.
+
+    What short trainings do not read is not stored.
+    """
     settings, data = context.settings, inputs.data
     proxy = data.distillation.take(data.proxy)
-    needed = store_bytes(given, proxy, states_for(inputs.space, given, settings))
-    needed += store_bytes(given, proxy, states_for(inputs.space, given, settings, general=True))
+    needed = 0
+    for general in (False, True) if needs_signal(settings, inputs.space) else ():
+        states = states_for(inputs.space, given, settings, general=general)
+        needed += store_bytes(given, proxy, states)
     shape = _usual_shape(context, inputs, given)
     rows: dict[str, tuple[EncodedExamples, float]] = {"task": (data.train, 1.0)}
     if data.corpus is not None:

@@ -37,7 +37,7 @@ from kdnas.workflow.preparing.check_teacher import SCORES, is_evaluated
 from kdnas.workflow.preparing.count_jobs import count_jobs
 from kdnas.workflow.preparing.epochs_left import as_trained
 from kdnas.workflow.preparing.inputs import Inputs
-from kdnas.workflow.preparing.prepare import is_tuned_in_cache
+from kdnas.workflow.preparing.prepare import is_tuned_in_cache, needs_signal
 from kdnas.workflow.preparing.pruned import LATENCY_TABLE, to_be_measured
 from kdnas.workflow.preparing.trials_spent import trials_left, trials_spent
 from kdnas.workflow.searching.allot import Allotment, allot
@@ -129,7 +129,8 @@ def forecast(
     signal = bool(left or random or missing)
     scored = is_evaluated(context, inputs) and not retrain_teacher
     scores = (tune or given.has_head) and not scored
-    known = {"cached": cached, "signal": signal, "scores": scores}
+    stores = signal and needs_signal(context.settings, inputs.space)
+    known = {"cached": cached, "signal": signal, "stores": stores, "scores": scores}
     before = _before(context, estimate, tune=tune, **known)
     made = {one.place for one in students if one.is_student and one not in missing}
     unmeasured = sum(not _is_measured(context, place) for place in made)
@@ -208,7 +209,14 @@ def _is_measured(context: Context, place: Path) -> bool:
 
 
 def _before(
-    context: Context, estimate: Estimate, *, tune: bool, cached: bool, signal: bool, scores: bool
+    context: Context,
+    estimate: Estimate,
+    *,
+    tune: bool,
+    cached: bool,
+    signal: bool,
+    stores: bool,
+    scores: bool,
 ) -> list[Step]:
     """What comes before the search: the teacher, its scores, what of it is pruned, its outputs."""
     title = "store the teacher's outputs"
@@ -219,7 +227,7 @@ def _before(
         *([Step("teacher", name, estimate.teacher(), "teacher")] * tune),
         *([Step(SCORES, "score the teacher", estimate.teacher_scores(), "teacher")] * scores),
         *(Step(n, n, parts.get(n, estimate.importance)(), "pruning") for n in pruning),
-        *([Step("signal", title, estimate.signal(), "signal")] * signal),
+        *([Step("signal", title, estimate.signal(), "signal")] * stores),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
-from kdnas.config import settings_of
+from kdnas.config import Settings, settings_of
 from kdnas.files.artifact import Artifact
 from kdnas.files.curves import Curves
 from kdnas.files.locks import file_lock
@@ -26,7 +26,7 @@ from kdnas.scoring.proxy import Proxy, split_heldout
 from kdnas.scoring.reward import candidate_reward
 from kdnas.scoring.scorer import Scorer
 from kdnas.scoring.scorers import find_scorer
-from kdnas.space import Candidate
+from kdnas.space import Candidate, SearchSpace
 from kdnas.space.candidate import DEFAULT_RECIPE
 from kdnas.space.pruned import LAYERS_KEY
 from kdnas.students.pruning import PrunedStudents
@@ -35,7 +35,7 @@ from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.distillation_data import DistillationData
 from kdnas.teachers.fine_tune import fine_tune_teacher, in_cache
 from kdnas.teachers.load import Teacher, load_config, load_teacher, with_fresh_head
-from kdnas.teachers.store import open_or_build_store
+from kdnas.teachers.store import SignalStore, open_or_build_store
 from kdnas.teachers.trained_head import head_of_another_task
 from kdnas.workflow.preparing.check_teacher import check_teacher, fit_outputs, fit_threshold
 from kdnas.workflow.preparing.inputs import Inputs
@@ -182,20 +182,32 @@ def prepare_pruned(
 def prepare_mini_kd(
     context: Context, inputs: Inputs, teacher: Teacher, pruned: PrunedStudents | None = None
 ) -> MiniKD:
-    """Step 3: mini-KD on the proxy, with the teacher's signal for it."""
+    """Step 3: mini-KD on the proxy, with the teacher's signal for it where that is needed."""
     settings, data = context.settings, inputs.data
     proxy = data.distillation.take(data.proxy)
-    states = states_for(inputs.space, teacher, settings)
-    with context.run.timed("signal"):
-        store = open_or_build_store(teacher, proxy, states, context.runtime)
+
+    @cache
+    def store() -> SignalStore:
+        states = states_for(inputs.space, teacher, settings)
+        with context.run.timed("signal"):
+            return open_or_build_store(teacher, proxy, states, context.runtime)
+
     training, heldout = split_heldout(proxy, settings.heldout_fraction, settings.seed)
     respelled = {}
     if settings.scores_agreement:
         respelled = respelled_rows(data, inputs.vocabularies, heldout)
     seen = Proxy(proxy, store, training, heldout, respelled)
-    record = Curves(context.run.folder).record
-    general = general_signal(context, inputs, proxy, training)
+    record, general = Curves(context.run.folder).record, None
+    if needs_signal(settings, inputs.space):
+        store()  # now: processes that train side by side share it
+        general = general_signal(context, inputs, proxy, training)
     return MiniKD(teacher, seen, settings, context.runtime, record, general, pruned)
+
+
+def needs_signal(settings: Settings, space: SearchSpace) -> bool:
+    """Whether students train on the proxy: in a search, or before a recipe that goes on from it."""
+    recipes = (settings_of(settings, recipe) for recipe in space.every_recipe)
+    return settings.searches or any(recipe.follows_mini_kd for recipe in recipes)
 
 
 def general_signal(
