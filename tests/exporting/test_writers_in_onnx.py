@@ -44,6 +44,7 @@ SETTINGS: list[dict[str, Any]] = [
     {},
     {"no_repeat_ngram_size": 2, "min_length": 6, "forced_eos_token_id": 2},
     {"forced_bos_token_id": 7, "bad_words_ids": [[1]], "suppress_tokens": [5, 9]},
+    {"forced_eos_token_id": [90, 59], "suppress_tokens": [2]},
     {"eos_token_id": [2, 11, 12], "min_new_tokens": 3, "num_beams": 4, "length_penalty": 0.5},
 ]
 
@@ -103,6 +104,8 @@ def test_what_the_files_cannot_follow_is_named() -> None:
     model.generation_config.update(repetition_penalty=1.3, bad_words_ids=[[4], [5, 6]])
     rules, left_out = greedy_rules(model, 12)
     assert left_out == ["bad_words_ids", "repetition_penalty"] and rules.banned == (4,)
+    model.generation_config.update(do_sample=True, temperature=0.7, repetition_penalty=1.0)
+    assert greedy_rules(model, 12)[1] == ["bad_words_ids", "do_sample"]
     model.generation_config.update(decoder_start_token_id=None, bos_token_id=None)
     model.config.decoder_start_token_id = model.config.bos_token_id = None
     with pytest.raises(KdnasError, match="lacks decoder_start_token_id; add the token"):

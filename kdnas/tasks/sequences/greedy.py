@@ -12,16 +12,21 @@ from numpy.typing import NDArray
 from kdnas.errors import KdnasError
 from kdnas.tasks.sequences.generate import length_options
 
-# Fields of a generation config that change what is written greedily and that rules do not have,
-# each with the value that changes nothing.
+# Fields of a generation config that change what is written and that rules do not have, each with
+# the value that changes nothing. Of sampling the one is enough that turns it on.
 LEFT_OUT: dict[str, Any] = {
     "begin_suppress_tokens": None,
+    "do_sample": False,
+    "dola_layers": None,
     "encoder_no_repeat_ngram_size": 0,
     "encoder_repetition_penalty": 1.0,
     "exponential_decay_length_penalty": None,
+    "force_words_ids": None,
     "guidance_scale": 1.0,
+    "penalty_alpha": 0.0,
     "repetition_penalty": 1.0,
     "sequence_bias": None,
+    "stop_strings": None,
     "watermarking_config": None,
 }
 
@@ -124,7 +129,8 @@ def greedy_rules(model: Any, longest: int) -> tuple[GreedyRules, list[str]]:
         most or own.max_length - 1,
         max(0, least),
         own.forced_bos_token_id,
-        next(iter(_several(own.forced_eos_token_id)), None),
+        # Of several, transformers scores all alike and then takes the lowest.
+        min(_several(own.forced_eos_token_id), default=None),
         tuple(sorted(banned)),
         own.no_repeat_ngram_size or 0,
     )
