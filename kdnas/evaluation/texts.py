@@ -15,7 +15,7 @@ from kdnas.tasks.examples import Spans, clean_text, is_empty, shown
 from kdnas.tasks.formats.endings import ending_of
 from kdnas.tasks.formats.files import read_texts
 from kdnas.tasks.formats.tables import DELIMITED, SUFFIXES, Rows, find_column, read_rows, unnested
-from kdnas.tasks.formats.text import count_lines, refuse_sheet, tell, text_lines
+from kdnas.tasks.formats.text import bytes_of_lines, count_lines, refuse_sheet, tell, text_lines
 from kdnas.tasks.spec import Column, TaskSpec
 from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, TaskType
 
@@ -86,7 +86,7 @@ def read_file(
     A .csv, .tsv, .jsonl, .json or .parquet file is a table whose first row names its columns unless
     the task does, with or without the label; a file in another format of the model's task is read
     as its data are, but for labels in other files; any other file has one text a line, or for a
-    task on pairs two with a tab between them.
+    task on pairs two with a tab between them. Files whose name ends in .gz are unpacked.
 
     Args:
         spec: The model's task: its text columns are taken.
@@ -108,7 +108,7 @@ def read_file(
     if spec is not None and (rows := read_texts(path, spec)) is not None:
         return _in_format(rows, spec, kind)
     if not ending_of(path, SUFFIXES):
-        return read_lines(path.open("rb"), str(path), spec), count_lines(path)
+        return read_lines(bytes_of_lines(path), str(path), spec), count_lines(path)
     columns = (*own[:1], TEXT)
     wanted = _any_of(*([Column(name=text_column)] if text_column else columns))
     table = _table(path, wanted, spec)

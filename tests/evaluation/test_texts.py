@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def test_a_tsv_is_read_as_the_task_says(tmp_path: Path) -> None:
     assert texts(path, quoting=False) == ['"a ""b"""']
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_lines_packed_with_gzip_are_unpacked(tmp_path: Path, encoding: str) -> None:
+    """Whether or not a task is known."""
+    path = tmp_path / "new.en.gz"
+    path.write_bytes(gzip.compress("a caf\u00e9\nb\n".encode(encoding)))
+    rows, count = read_file(path)
+    assert [row.text for row in rows] == ["a caf\u00e9", "b"] and count == 2
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -42,6 +52,8 @@ def test_a_tsv_is_read_as_the_task_says(tmp_path: Path) -> None:
         ("a.txt", "a\nb\n".encode("utf-16")[:-1], "damaged or cut short in line 2; copy or save"),
         ("a.txt", b"a\ncaf\xe9\n", "is not UTF-8: byte 0xe9 in line 2; save it as UTF-8 (in Ex"),
         ("a.txt", b"\x1f\x8b\x08", "is packed with gzip; unpack it"),
+        ("a.en.gz", b"a\n", "a.en.gz: Not a gzipped file"),
+        ("a.en.gz", gzip.compress(b"a\nb\n")[:-6], "a.en.gz: Compressed file ended before"),
         ("a.docx", b"PK\x03\x04", "is a zip archive or an Excel file; save the table as CSV UT"),
         ("a.xlsx", b"PK\x03\x04", "a.xlsx is a spreadsheet; save the table as CSV UTF-8"),
         ("a.parquet", b"PAR1", "cannot be read as Parquet"),

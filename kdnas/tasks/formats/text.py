@@ -7,7 +7,9 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedIOBase
 from itertools import chain
 from pathlib import Path
 
@@ -65,13 +67,8 @@ def read_text(path: Path, named: str | None = None) -> Text:
     Raises:
         KdnasError: The file cannot be read, is in another encoding or no text, or is empty.
     """
-    try:
-        raw = path.read_bytes()
-        raw = gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw
-    except OSError as error:
-        raise KdnasError(f"cannot read {path}: {error.strerror or error}") from None
-    except (EOFError, zlib.error) as error:
-        raise KdnasError(f"cannot read {path}: {error}") from None
+    with _unpacked(path) as stream:
+        raw = stream.read()
     _refuse_other(raw, str(path))
     marked = find_encoding(raw[:_HEAD])
     if not (marked or named) and raw.count(b"\0") > _MANY_NULS * len(raw):
@@ -128,12 +125,17 @@ def text_lines(lines: Iterable[bytes], source: str, named: str | None = None) ->
         yield _plain_line(text)
 
 
+def bytes_of_lines(path: Path) -> Iterator[bytes]:
+    """What `text_lines` takes of a file, unpacked; KdnasError where it cannot be read."""
+    with _unpacked(path) as stream:
+        yield from stream
+
+
 def count_lines(path: Path) -> int:
-    """Lines of a file, as `text_lines` cuts them."""
-    with path.open("rb") as stream:
-        marked, lines = _begun(stream, str(path))
-        wide = marked is not None and marked != UTF8
-        return sum(1 for _ in (_wide_lines(lines, str(marked), "replace") if wide else lines))
+    """Lines of a file, as `text_lines` cuts them; KdnasError where it cannot be read."""
+    marked, lines = _begun(bytes_of_lines(path), str(path))
+    wide = marked is not None and marked != UTF8
+    return sum(1 for _ in (_wide_lines(lines, str(marked), "replace") if wide else lines))
 
 
 def tell(source: str, assumed: Sequence[str]) -> None:
@@ -161,6 +163,18 @@ def find_encoding(head: bytes) -> str | None:
             return name
     both = (("utf-16-le", 1), ("utf-16-be", 0))
     return next((name for name, high in both if _is_wide(head, name, high)), None)
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[BufferedIOBase]:
+    """A file's bytes, unpacked where its name ends in `.gz`."""
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise KdnasError(f"cannot read {path}: {error.strerror or error}") from None
+    except (EOFError, zlib.error) as error:
+        raise KdnasError(f"cannot read {path}: {error}") from None
 
 
 def _is_wide(head: bytes, name: str, high: int) -> bool:
