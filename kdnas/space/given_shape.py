@@ -87,12 +87,12 @@ def with_assistants(
 
 def _static_space(given: Shape, space: SearchSpace) -> SearchSpace:
     """A space that holds one static student."""
+    if space.teacher.decoder:
+        raise _wrong(given, "no encoder-decoder is without layers", "give 1 or more")
     for name in given:
         if name not in (LAYERS, WIDTH):
             what = f"a student without layers has no {name}"
             raise _wrong(given, what, f"give 0x{_width(given, space.teacher)}")
-    if space.teacher.decoder:
-        raise _wrong(given, "no encoder-decoder is without layers", "give 1 or more")
     _check_sizes(given, SearchSpace(space.teacher, space.choices))
     width = _width(given, space.teacher)
     shape = Architecture(0, 1, width, 1, space.teacher.hidden_act)

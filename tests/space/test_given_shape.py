@@ -115,6 +115,7 @@ def test_a_decoder_is_in_the_teachers_proportions(
     ("model_type", "given", "message"),
     [
         ("bart", "2+7x32", "7 decoder layers are more than the teacher's 3; give 1 to 3"),
+        ("bart", "0+1x16", "0+1x16: no encoder-decoder is without layers; give 1 or more"),
         ("t5", "1+2x32", "a decoder of 2 layers is deeper than its encoder of 1, with which"),
         ("t5", "4+2x32-f64+32", "decoders of t5 have the intermediate_size of encoders; leave"),
         ("bert", "2+2x32", "the teacher has no decoder; leave what is behind + out"),

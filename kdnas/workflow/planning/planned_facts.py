@@ -21,6 +21,10 @@ from kdnas.workflow.preparing.run_space import asked_candidates
 from kdnas.workflow.preparing.selection_rows import for_students, selection_rows
 
 LEGEND = "4x48 h3 f768 relu means layers x hidden size, heads, feed-forward size, activation"
+LEGEND_OF_TWO = (
+    "4+2x48 h3 f768 relu means layers x hidden size, heads, feed-forward size, activation; what is "
+    "behind a + is the decoder's"
+)
 SHOWN_CLASSES = 4
 # Options that a teacher is trained by.
 OF_TRAINING = ("teacher_epochs", "teacher_lr")
@@ -48,6 +52,7 @@ class Facts:
     reserve: float = 0.0  # seconds of the budget that are planned for nothing
     learns_from: tuple[str, ...] = ()  # earlier runs
     embedding_sizes: tuple[int, ...] = ()  # of factorised embeddings
+    has_decoder: bool = False  # the teacher, and so its students
 
     @property
     def students(self) -> dict[str, str]:
@@ -55,13 +60,14 @@ class Facts:
         sizes = ", ".join(map(str, self.embedding_sizes))
         narrow = {"embeddings": f"factorised, of width {sizes} (e{sizes.split(',')[0]} in a label)"}
         narrow = narrow if sizes else {}
+        legend = LEGEND_OF_TWO if self.has_decoder else LEGEND
         if self.student:
-            return {"student": f"{self.student}; {LEGEND}", **narrow}
+            return {"student": f"{self.student}; {legend}", **narrow}
         about = "" if self.budget is None else "about "
         left = (
             f"{about}{self.trials_left:g} to be tried" if self.trials_left else "none left to try"
         )
-        found = {"candidates": f"{self.space:,}, {left} ({self.sampler}); {LEGEND}", **narrow}
+        found = {"candidates": f"{self.space:,}, {left} ({self.sampler}); {legend}", **narrow}
         if self.recipes > 1:
             found["recipes"] = f"{self.recipes}; full trainings as by the one that takes longest"
         if self.rungs > 1:
@@ -105,6 +111,7 @@ def planned_facts(
         teacher=_teacher_in_words(settings, inputs),
         teacher_params=count_params(given.model),
         embedding_sizes=inputs.space.embedding_sizes,
+        has_decoder=inputs.space.teacher.num_decoder_layers > 0,
         **tuning,
         **chosen,
     )
