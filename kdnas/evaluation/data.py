@@ -119,7 +119,7 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
     words = settings.label_map.split(",") if settings.label_map else []
     tuned = _needs_tuning(model, config, task.spec, tuned, mapped=bool(words))
     length = input_length(settings, tokenizer, config)
-    options = encode_options(settings, task.spec, config)
+    options = encode_options(settings, task.spec.task_type, config)
     splits = encode_evaluation(task, tokenizer, length, options)
     for data in splits.values():
         check_inputs(data, config)

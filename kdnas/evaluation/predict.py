@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +19,7 @@ from kdnas.errors import KdnasError
 from kdnas.evaluation.early import check_model
 from kdnas.evaluation.texts import Row, is_paired, rows_of
 from kdnas.files.artifact import damage, manifest_of
+from kdnas.recipes.run_data import encode_options
 from kdnas.runs.run_folder import holds_run
 from kdnas.runs.student import tell_unfinished
 from kdnas.runtime.device import Runtime, start_runtime
@@ -49,6 +50,7 @@ class Classifier:
     tokenizer: Any
     length: int  # tokens at which inputs are cut
     runtime: Runtime  # in fp32
+    options: Mapping[str, Any]  # by which the task's type encodes
     spec: TaskSpec | None = None  # of the run that it comes from
 
     @property
@@ -127,7 +129,8 @@ def load_classifier(
         length = min(length, settings.max_length)
     # A batch is padded to a multiple, which must fit, too.
     length = length if padded(length) <= longest else longest // PAD_MULTIPLE * PAD_MULTIPLE
-    return Classifier(loaded, tokenizer, length, runtime, _task_of(settings))
+    options = _options_of(loaded.config, settings)
+    return Classifier(loaded, tokenizer, length, runtime, options, _task_of(settings))
 
 
 def predict_rows(
@@ -193,8 +196,7 @@ def _predict_chunk(
         words=[spans for spans in words if spans is not None] or None,
         classes=tuple(classifier.labels),
     )
-    options = kind.encode_options({}, model.config)
-    data = encode(examples, tokenizer, classifier.length, options=options)
+    data = encode(examples, tokenizer, classifier.length, options=classifier.options)
     check_inputs(data, model.config)
     pad_id = padding_id(model.config, tokenizer)
     logits = training.predict(model, data, classifier.runtime, pad_id=pad_id).numpy()
@@ -235,6 +237,14 @@ def _settings_of(place: Path) -> Settings | None:
                 return load_settings((), {}, folder / "config.yaml")
             return None
     return None
+
+
+def _options_of(config: Any, settings: Settings | None) -> dict[str, Any]:
+    """By which a run encodes; of a model from elsewhere, what its config says."""
+    kind = task_type_of(config)
+    if settings is None:
+        return kind.encode_options({}, config)
+    return encode_options(settings, kind, config)
 
 
 def _task_of(settings: Settings | None) -> TaskSpec | None:

@@ -241,7 +241,8 @@ def _teacher_entries(run: Run, spec: TaskSpec | None) -> list[Entry]:
         known, order = (tuned / "config.json").exists(), run.settings.label_map
         words = order.split(",") if order and not known else ()
         source = str(tuned) if known else teacher_source(run.settings.base)
-        options = encode_options(run.settings, spec, load_config(source)) if spec else {}
+        kind = None if spec is None else spec.task_type
+        options = encode_options(run.settings, kind, load_config(source)) if kind else {}
         teacher = load_teacher(source, spec, label_map=words, options=options)
     except KdnasError as error:
         say(f"no teacher beside it: {error}")

@@ -115,7 +115,7 @@ def _evaluation(
             most_scored=settings.max_eval_rows,
         )
         length = input_length(settings, tokenizer, config)
-        options = encode_options(settings, task.spec, config)
+        options = encode_options(settings, task.spec.task_type, config)
         splits = encode_evaluation(task, tokenizer, length, options)
     except KdnasError as error:
         say(f"no scores: {error}")

@@ -14,7 +14,15 @@ from kdnas.errors import KdnasError
 from kdnas.measure.onnx import require_onnx
 from kdnas.recipes.similar_texts import similar_pairs
 from kdnas.runtime.console import say
-from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, read_corpus
+from kdnas.tasks import (
+    EncodedExamples,
+    Examples,
+    TaskData,
+    TaskSpec,
+    TaskType,
+    encode,
+    read_corpus,
+)
 from kdnas.tasks.class_weights import with_class_weights
 from kdnas.tasks.encode import Indices
 from kdnas.tasks.formats.corpus import Corpus
@@ -86,7 +94,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     """
     _check_latency(settings, config)
     length = input_length(settings, tokenizer, config)
-    options = encode_options(settings, task.spec, config)
+    options = encode_options(settings, task.spec.task_type, config)
     train, few = _drawn_rows(task.splits["train"], settings)
     spare = None if few is None else encode(few, tokenizer, length, "selection", options)
     encoded = encode(train, tokenizer, length, "train", options)
@@ -177,13 +185,12 @@ def _rows_of_proxy(
     return own if corpus is None or proxy_has_labels(settings) else corpus
 
 
-def encode_options(settings: Settings, spec: TaskSpec, config: Any) -> dict[str, Any]:
-    """By which the task's type encodes for a model: from settings and the model's config.
+def encode_options(settings: Settings, kind: TaskType, config: Any) -> dict[str, Any]:
+    """By which a type of task encodes for a model: from settings and the model's config.
 
     Raises:
         KdnasError: The longest target is longer than the model's decoder reads.
     """
-    kind = spec.task_type
     given = {name: getattr(settings, name) for name in kind.encode_settings}
     if "max_target_length" in given:
         given["max_target_length"] = _target_length(settings, config)

@@ -7,7 +7,7 @@ import json
 import random
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,16 @@ from transformers import (
 )
 
 from kdnas.config import Settings
+from kdnas.distillation import training
 from kdnas.errors import KdnasError
 from kdnas.evaluation.predict import load_classifier, predict, predict_rows, prediction_line
 from kdnas.evaluation.texts import Row, rows_of
+from kdnas.recipes.run_data import encode_options
 from kdnas.runs.run_folder import dump
+from kdnas.runtime.device import start_runtime
 from kdnas.students.checkpoint import student_artifact
+from kdnas.tasks import TASK_TYPES, Examples, encode
+from kdnas.tasks.types import threshold_of
 from kdnas.tasks.types.classification import Classification
 
 LABELS = ("negative", "positive")
@@ -240,6 +245,31 @@ def test_a_run_cuts_texts_where_it_was_scored(
     assert classifier.length == 8
     assert cut["probabilities"] != whole["probabilities"]
     assert predict(run / "student", [long]) == [cut]
+
+
+def test_a_run_answers_by_the_windows_that_were_scored(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForQuestionAnswering.from_config(small_config(initializer_range=0.3)).eval()
+    tokenizer = small_tokenizer()
+    student_artifact(tmp_path / "student", {"trial": 1}, tokenizer).write(model)
+    settings = Settings(task="squad", **{**QUICK, "max_length": 24, "window_stride": 3})
+    (tmp_path / "config.yaml").write_text(dump(settings))
+    (tmp_path / "log.jsonl").touch()
+    asked, contexts = TEXTS[:8], [" ".join(TEXTS[i : i + 8]) for i in range(8)]
+    kind = TASK_TYPES["question-answering"]
+    rows, runtime = Examples(asked, contexts, task_type=kind.name), start_runtime(device="cpu")
+
+    def answers(options: Mapping[str, Any]) -> list[tuple[int, int]]:
+        data = encode(rows, tokenizer, 24, options=options)
+        logits = training.predict(model, data, runtime, pad_id=0).numpy()
+        found = kind.row_answers(logits, (), data, threshold_of(model.config))
+        return [(one["start"], one["end"]) for one in found]
+
+    scored = answers(encode_options(settings, kind, model.config))
+    assert scored != answers({})
+    for place in (tmp_path, tmp_path / "student"):
+        found = predict(place, asked, pairs=contexts, device="cpu")
+        assert [(one["start"], one["end"]) for one in found] == scored
 
 
 def test_an_unfinished_run_is_said_to_be_one(

@@ -52,7 +52,7 @@ def test_a_model_that_reads_next_to_nothing_is_refused() -> None:
         input_length(Settings(), SimpleNamespace(model_max_length=512), config)
 
 
-PAIRS = SimpleNamespace(task_type=TASK_TYPES["sequence-to-sequence"])
+PAIRS = TASK_TYPES["sequence-to-sequence"]
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,14 @@ def test_targets_fit_the_decoders_positions(
 ) -> None:
     config = pair_config(model_type, **changes)
     assert longest_target(config) == longest_input(config) == positions
-    found = encode_options(Settings(), PAIRS, config)  # type: ignore[arg-type]
+    found = encode_options(Settings(), PAIRS, config)
     assert found["max_target_length"] == length
 
 
 def test_a_target_length_beyond_the_decoders_is_refused() -> None:
     config = pair_config("bart")
-    found = encode_options(Settings(max_target_length=40), PAIRS, config)  # type: ignore[arg-type]
+    found = encode_options(Settings(max_target_length=40), PAIRS, config)
     assert found["max_target_length"] == 40
     with pytest.raises(KdnasError, match="invalid --max-target-length 51: the decoder has "
                        "50 positions; give at most 50"):  # fmt: skip
-        encode_options(Settings(max_target_length=51), PAIRS, config)  # type: ignore[arg-type]
+        encode_options(Settings(max_target_length=51), PAIRS, config)

@@ -101,7 +101,10 @@ def test_the_prefix_stands_before_each_source_and_in_the_config() -> None:
     assert model.generation_config.max_new_tokens == 128
     # Whoever loads the model knows it.
     assert KIND.encode_options({}, model.config)["source_prefix"] == "the good "
-    assert KIND.encode_options({"source_prefix": ""}, model.config)["source_prefix"] == ""
+    without = KIND.encode_options({"source_prefix": ""}, model.config)
+    assert without["source_prefix"] == ""
+    KIND.adapt(model, without)
+    assert KIND.encode_options({}, model.config)["source_prefix"] == ""
 
 
 def test_sources_are_cut_with_their_prefix(capsys: pytest.CaptureFixture[str]) -> None:

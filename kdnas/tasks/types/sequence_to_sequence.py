@@ -165,8 +165,8 @@ class SequenceToSequence(TaskType):
             KdnasError: Its generation config begins texts with another token than it is trained to
                 read first, or is invalid.
         """
-        if options.get("source_prefix"):
-            model.config.prefix = options["source_prefix"]
+        if (prefix := options.get("source_prefix")) is not None:  # an empty one stands for none
+            model.config.prefix = prefix
         longest = options.get("max_target_length", LONGEST)
         own = length_options(model, longest, positions)
         begins = "max_target_length" in options and tokenizer is not None
