@@ -8,6 +8,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import torch
 from conftest import small_tokenizer
 from support.tiny import squad_articles
+from support.tiny_tokenizers import MAKE
 from torch import Tensor
 
 from kdnas.distillation.losses.base import WeightedLosses
@@ -380,3 +382,62 @@ def test_the_package_for_tokens_takes_the_stride_of_any_run() -> None:
         asked = "the " * (longest // 2)
         assert plain.encode(asked, "cat " * 2 * longest).overflowing
     assert KIND.onnx_truncation(384, window_stride=128) == ', stride=128, strategy="only_second"'
+
+
+LONG = (
+    "whom does the good cat see where the quick dog follows 8421 büßer, and the dull river; why? "
+)
+
+
+@pytest.mark.parametrize("family", MAKE)
+@pytest.mark.parametrize("longest", [16, 33])
+def test_code_of_an_export_cuts_questions_where_kdnas_does(family: str, longest: int) -> None:
+    tokenizer = MAKE[family]()
+    asked = ["", "why?", *(LONG[start:] * times for start in range(12) for times in (1, 5))]
+    contexts = ["", CONTEXT, *[CONTEXT * 3] * 24]
+    windows = windows_in_code(tokenizer, longest)
+    rows = [windows(*pair) for pair in zip(asked, contexts, strict=True)]
+    examples = Examples(asked, contexts, task_type=KIND.name)
+    data = encode(examples, tokenizer, longest, options={"window_stride": 3})
+    ends = data.offsets.tolist()
+    wanted = [data.input_ids[a:b].tolist() for a, b in itertools.pairwise(ends)]
+    assert [part.ids for row in rows for part in row] == wanted
+    assert data.rows is not None and len(rows) < len(data) == sum(map(len, rows))
+    # A character of several tokens is left out as a whole.
+    for at in range(1, 9):
+        parts = windows(f"{LONG[:at]}\U0001f408" * 9, CONTEXT * 3)
+        assert len(parts) > 1 and all(len(part.ids) <= longest for part in parts)
+
+
+def windows_in_code(tokenizer: Any, longest: int) -> Callable[[str, str], list[Any]]:
+    """The function of an export's README for a run whose windows share 3 tokens."""
+    plain = deepcopy(tokenizer.backend_tokenizer)
+    plain.no_padding()
+    told = {"truncation": KIND.onnx_truncation(longest, window_stride=3), "longest": longest}
+    code = KIND.onnx_load.format(pad_id=0, pad_token="", file="", **told)
+    names: dict[str, Any] = {"tokenizer": plain}
+    exec(code[code.index("def windows") :], names)
+    found: Callable[[str, str], list[Any]] = names["windows"]
+    return found
+
+
+@pytest.mark.parametrize("family", MAKE)
+def test_code_of_a_card_reads_questions_of_any_length(family: str) -> None:
+    tokenizer = MAKE[family]()
+    tokenizer.model_max_length = 24
+    read: list[Any] = []
+
+    def model(**inputs: Tensor) -> Any:
+        read.append(inputs["input_ids"][0].tolist())
+        logits = torch.zeros(inputs["input_ids"].shape)
+        return SimpleNamespace(start_logits=logits, end_logits=logits)
+
+    given = 'question, context = "When was it built?", "The tower was built in 1889."'
+    code = KIND.torch_answer()
+    assert given in code
+    for asked in ("", "why?", LONG[:40], LONG * 5):
+        names = {"tokenizer": tokenizer, "model": model}
+        exec(code.replace(given, f"question, context = {asked!r}, {CONTEXT!r}"), names)
+        examples = Examples([asked], [CONTEXT], task_type=KIND.name)
+        data = encode(examples, tokenizer, 24)
+        assert read[-1] == data.take([0]).input_ids[: data.lengths[0]].tolist()

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from kdnas.tasks.questions.answer_spans import BEST, LONGEST
 
+# How files are opened, and texts read: as `windows_of` does. A question is cut as a text, ahead of
+# the token behind the last one that stays, since the package cuts second texts alone.
+ONNX_LOAD = """\
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+tokenizer = Tokenizer.from_file("tokenizer.json")
+tokenizer.enable_padding(pad_id={pad_id}, pad_token={pad_token})
+session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
+
+
+def windows(question, context):
+    tokenizer.no_truncation()
+    tokens = tokenizer.encode(question, add_special_tokens=False).offsets
+    if rest := tokens[{longest} // 2 :]:  # a question has half of a window, at most
+        question = question[: rest[0][0]].rstrip()
+    tokenizer.enable_truncation({longest}{truncation})
+    row = tokenizer.encode(question, context)
+    return [row, *row.overflowing]"""
+
 # The example of `ONNX`, and how it becomes rows of tokens.
 ONNX_TEXTS = '[("When was it built?", "The tower was built in 1889.")]  # one question'
-ONNX_ROWS = (
-    "rows = [part for row in tokenizer.encode_batch(texts) for part in (row, *row.overflowing)]"
-)
+ONNX_ROWS = "rows = windows(*texts[0])"
 
 # For exports: the rows are the windows on one context.
 ONNX = """\
@@ -28,6 +47,9 @@ TORCH = """\
 import torch
 
 question, context = "When was it built?", "The tower was built in 1889."
+tokens = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)
+if rest := tokens["offset_mapping"][tokenizer.model_max_length // 2 :]:
+    question = question[: rest[0][0]].rstrip()  # half of what the model reads, at most
 inputs = tokenizer(
     question, context, truncation="only_second", return_offsets_mapping=True, return_tensors="pt"
 )

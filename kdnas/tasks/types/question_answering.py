@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from kdnas.runtime.formatting import several
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
+from kdnas.tasks.questions import snippets
 from kdnas.tasks.questions.answer_spans import AnswerSpans, best_spans
 from kdnas.tasks.questions.predicted_spans import (
     Places,
@@ -29,7 +30,6 @@ from kdnas.tasks.questions.predicted_spans import (
     read_places,
 )
 from kdnas.tasks.questions.references import FORM, Passage, References, read_references
-from kdnas.tasks.questions.snippets import ONNX_ROWS, ONNX_TEXTS, onnx_code, torch_code
 from kdnas.tasks.questions.span_floor import NAME, answers_by_overlap
 from kdnas.tasks.questions.squad_metrics import (
     against,
@@ -79,8 +79,9 @@ class QuestionAnswering(SpanLosses, TaskType):
     pairs_alike = False
     example_texts = ("a question", "a context")
     told_texts = ("text",)
-    onnx_texts = ONNX_TEXTS
-    onnx_rows = ONNX_ROWS
+    onnx_load = snippets.ONNX_LOAD
+    onnx_texts = snippets.ONNX_TEXTS
+    onnx_rows = snippets.ONNX_ROWS
     answers_by_id = True
     predictions_ending = ".json"
     encode_settings = ("window_stride",)
@@ -334,10 +335,10 @@ class QuestionAnswering(SpanLosses, TaskType):
         return f', stride={stride}, strategy="only_second"'
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
-        return onnx_code(threshold)
+        return snippets.onnx_code(threshold)
 
     def torch_answer(self, threshold: float | None = None) -> str:
-        return torch_code(threshold)
+        return snippets.torch_code(threshold)
 
 
 def _are(count: int, noun: str) -> str:
