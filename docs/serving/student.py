@@ -18,11 +18,14 @@ from tokenizers import Regex, Tokenizer, pre_tokenizers
 Text = str | tuple[str, str]  # a text, or a pair of texts
 FIELDS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 
+# Other types, also those of plug-ins, answer by code of their own.
+SERVED = ("classification", "regression", "multi-label", "token-classification")
+
 
 def load(folder: Path) -> Callable[[list[Text]], list[dict[str, Any]]]:
     """A function that labels texts, from one thread or several."""
     about = json.loads((folder / "export.json").read_text(encoding="utf-8"))
-    if about["task_type"] in ("question-answering", "sequence-to-sequence"):
+    if about["task_type"] not in SERVED:
         raise SystemExit(f"{about['task_type']}: take the code of {folder / 'README.md'}")
     words = word_splitter(*about["words"]) if "words" in about else None
     if about["task_type"] == "token-classification" and words is None:

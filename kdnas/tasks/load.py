@@ -235,7 +235,7 @@ def _with_classes(spec: TaskSpec, train: RawSplit, skip: bool) -> TaskSpec:
 def _may_have_rare(spec: TaskSpec) -> bool:
     """Whether the training rows may choose another main metric."""
     few = spec.labels is not None and len(spec.labels) < 3
-    return not (few or spec.names_metrics) and spec.task_type.metric_of_rare is not None
+    return not (few or spec.names_metrics) and spec.metrics[0] in spec.task_type.metric_of_rare
 
 
 def _with_metric_of_rare(spec: TaskSpec, train: RawSplit) -> TaskSpec:
@@ -243,9 +243,9 @@ def _with_metric_of_rare(spec: TaskSpec, train: RawSplit) -> TaskSpec:
 
     Accuracy hardly falls for a model that never answers such a class.
     """
-    metric, labels = spec.task_type.metric_of_rare, spec.labels or ()
+    metric, labels = spec.task_type.metric_of_rare[spec.metrics[0]], spec.labels or ()
     counts = _class_counts(spec, train, labels)
-    if metric is None or counts is None or not counts.sum():
+    if counts is None or not counts.sum():
         return spec
     least, share = int(counts.argmin()), float(counts.min() / counts.sum())
     if share >= _RARE_SHARE:

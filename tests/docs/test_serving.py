@@ -139,6 +139,15 @@ def test_texts_are_cut_where_the_tokenizer_cuts_them(
         serving("student").load(folder)
 
 
+@pytest.mark.parametrize("kind", ["question-answering", "sequence-to-sequence", "ordinal"])
+def test_types_that_answer_by_code_of_their_own_are_refused(
+    serving: Callable[[str], Any], kind: str, tmp_path: Path
+) -> None:
+    (tmp_path / "export.json").write_text(json.dumps({"task_type": kind}))
+    with pytest.raises(SystemExit, match=rf"{kind}: take the code of .*README\.md"):
+        serving("student").load(tmp_path)
+
+
 def test_several_labels(serving: Callable[[str], Any], tmp_path: Path) -> None:
     kind = {"problem_type": "multi_label_classification", "kdnas_threshold": 0.4}
     run = save_run(tmp_path / "several", id2label=CLASSES, **kind)

@@ -17,8 +17,9 @@ import torch
 from conftest import QUICK, flags_of, sentence
 
 import kdnas
-from kdnas.tasks import types
+from kdnas.tasks import spec, types
 from kdnas.tasks.encode import Units
+from kdnas.tasks.load import load_data
 
 ROOT = Path(kdnas.__file__).parents[1]
 TASK = """
@@ -52,6 +53,40 @@ def test_its_loss_takes_class_weights(
         kind.task_loss(logits, labels, units, torch.tensor([w, 1.0, 1.0])) for w in (1.0, 9.0)
     )
     assert even == plain < rare
+
+
+def test_it_predicts_and_exports_what_it_is_scored_by(
+    blocks: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(types, "TASK_TYPES", {})
+    exec(blocks["python"], {})
+    kind, labels = types.TASK_TYPES["ordinal"], ["1", "2", "3", "4"]
+    logits = np.random.default_rng(0).normal(0, 2, (50, 4)).astype(np.float32)
+    scored = [labels[i] for i in kind.decode(logits)]
+    answers = kind.answers(logits, labels)
+    assert [one["label"] for one in answers] == scored
+    assert all(one["score"] == one["probabilities"][one["label"]] for one in answers)
+    assert scored != [labels[i] for i in logits.argmax(-1)]
+    exec(kind.onnx_answer(labels), {"np": np, "logits": logits})
+    assert capsys.readouterr().out.strip() == repr(scored)
+
+
+def test_its_main_metric_stays_where_a_class_is_rare(
+    blocks: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(types, "TASK_TYPES", types.TASK_TYPES.copy())
+    monkeypatch.setattr(spec, "TASK_TYPES", types.TASK_TYPES)
+    exec(blocks["python"], {})
+    stars = ["1"] * 60 + ["2"] * 37 + ["3"] * 3
+    for name in ("train", "dev"):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *map("a,{}".format, stars)]))
+    entry = {"name": "stars", "text": "text", "label": "label"}
+    for kind, metrics in (
+        ("ordinal", ("kappa", "accuracy")),
+        ("classification", ("f1_macro", "accuracy")),
+    ):
+        found = load_data(spec.TaskSpec(**entry, type=kind), tmp_path).spec
+        assert found.metrics == metrics
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ class Classification(TaskType):
         "mcc": Metric(_mcc, "matthews_correlation", "Matthews correlation"),
     }
     default_metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
-    metric_of_rare: ClassVar[str | None] = "f1_macro"
+    metric_of_rare: ClassVar[Mapping[str, str]] = {"accuracy": "f1_macro"}
     skill = "mcc"
     prediction_columns: ClassVar[tuple[str, ...]] = ("logits", "probabilities", "label", "score")
     defaults_with_heads: ClassVar[Mapping[str, Any]] = RELATIONS
@@ -278,16 +278,17 @@ class Classification(TaskType):
         return smoothed(int(label), len(labels))
 
     def answers(self, logits: Array, labels: Sequence[str]) -> list[dict[str, Any]]:
-        """The label, its probability, and the probability of each class."""
+        """The label that `decode` gives, its probability, and the probability of each class."""
         from scipy.special import softmax
 
+        shares = softmax(logits.astype(np.float64), axis=-1)
         return [
             {
-                "label": labels[int(row.argmax())],
-                "score": float(row.max()),
+                "label": labels[int(said)],
+                "score": float(row[said]),
                 "probabilities": dict(zip(labels, row.tolist(), strict=True)),
             }
-            for row in softmax(logits.astype(np.float64), axis=-1)
+            for said, row in zip(self.decode(logits), shares, strict=True)
         ]
 
     def answer_line(self, answer: dict[str, Any], labels: Sequence[str]) -> str:

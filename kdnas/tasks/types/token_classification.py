@@ -69,7 +69,6 @@ class TokenClassification(TagCells, Classification):
         ),
     }
     default_metrics = ("f1", "precision", "recall")
-    metric_of_rare = None
     skill = "f1"
     has_bias = True
     onnx_outputs: ClassVar[Mapping[str, Mapping[int, str]]] = {"logits": {0: "batch", 1: "length"}}

@@ -29,8 +29,8 @@ class Facts:
     label_dtype: ClassVar[Any] = np.int64
     metrics: ClassVar[Mapping[str, Metric]]
     default_metrics: ClassVar[tuple[str, ...]]  # for an entry that names none, the main one first
-    # The metric that comes before them where one of three classes or more is rare; None: no other.
-    metric_of_rare: ClassVar[str | None] = None
+    # By main metric, the one that comes before it where one of three classes or more is rare.
+    metric_of_rare: ClassVar[Mapping[str, str]] = {}
     # Told beside the metrics of every task of the type: lower is better, in the labels' unit.
     errors: ClassVar[Mapping[str, Metric]] = {}
     # The metric that is 0 for whoever answers always the same; None where there is none.
