@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kdnas.errors import KdnasError
@@ -369,6 +371,14 @@ def test_damaged_parquet_of_any_kind(broken: Callable[[str, bytes], str]) -> Non
     assert "cannot be read as Parquet" in broken("train.parquet", bytes(content))
     lists = pd.DataFrame({"text": ["a", "b"], "label": [["x"], ["y", "z"]]}).to_parquet()
     assert "row 1: the label is a list" in broken("train.parquet", lists)
+
+
+def test_a_parquet_file_with_a_column_twice(tmp_path: Path) -> None:
+    table = pa.table([["a", "b"], ["c", "d"], ["x", "y"]], names=["text", "text", "label"])
+    pq.write_table(table, tmp_path / "train.parquet")
+    assert error_of(SPEC, tmp_path) == (
+        f"{tmp_path / 'train.parquet'} has the column 'text' 2 times; rename or remove one"
+    )
 
 
 def test_scores_that_are_all_the_same(tmp_path: Path) -> None:

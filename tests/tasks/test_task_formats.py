@@ -251,6 +251,20 @@ def test_a_parquet_file_of_the_hub_names_its_classes(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+@pytest.mark.parametrize("index", ["text", ["label", "text"], ["label", "other"]])
+def test_an_index_of_pandas_is_columns(tmp_path: Path, index: Any) -> None:
+    frame = pd.DataFrame({"other": [5, 6, 7], "text": list("abc"), "label": [1, 0, 1]})
+    frame.set_index(index).to_parquet(tmp_path / "train.parquet")
+    found = read(tmp_path)
+    assert (found.splits["train"].text, scores(found)) == (["a", "b", "c"], [1, 0, 1])
+
+
+def test_a_column_goes_before_an_index_of_its_name(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": list("abc"), "label": [1, 0, 1]}, index=list("xyz"))
+    frame.rename_axis("text").to_parquet(tmp_path / "train.parquet")
+    assert read(tmp_path).splits["train"].text == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(
     "kept", ["nonsense", '{"info": []}', '{"info": {"features": {"label": 1}}}']
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,28 @@ _FEATURES = b"huggingface"
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
-    """A Parquet file as a frame; KdnasError where it cannot be read as one."""
+    """A Parquet file as a frame, its index, where it has names, as columns like the others.
+
+    Raises:
+        KdnasError: It cannot be read as one, or has a column twice.
+    """
     import pandas as pd  # takes a second
+    import pyarrow.parquet as pq
 
     try:
-        return pd.read_parquet(path)
+        counts = Counter(pq.read_schema(path).names)
+        if twice := next((name for name, count in counts.items() if count > 1), None):
+            raise KdnasError(
+                f"{path} has the column {twice!r} {counts[twice]} times; rename or remove one"
+            )
+        frame = pd.read_parquet(path)
+    except KdnasError:
+        raise
     except Exception as error:  # pyarrow's are of many kinds: a damaged page, a codec it lacks, ...
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise KdnasError(f"{path} cannot be read as Parquet: {reason}") from None
+    own = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    return frame.reset_index(own) if own else frame
 
 
 def class_names(path: Path) -> dict[str, list[str]]:
