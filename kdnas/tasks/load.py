@@ -112,6 +112,8 @@ def load_data(
         parts["train"], parts[held_out] = hold_out(parts["train"])
     chosen = {split: parts[split] for split in wanted}
     of_train = held_out if held_out in chosen else None
+    if of_train and isinstance(source, FolderSource) and (unread := source.unread(of_train)):
+        say(f"{source.description}: {unread}")
     data = TaskData(spec, chosen, source.description, of_train, _assumed(raw, chosen, of_train))
     return fewer_scored(data, most_scored)
 

@@ -33,6 +33,31 @@ def test_a_missing_validation_split_is_held_out_of_train(tmp_path: Path) -> None
     assert data.held_out == "validation" and data.assumed == (stands,)
 
 
+def test_files_that_may_be_the_validation_split_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "train.csv", 200)
+    write(tmp_path / "test.csv", 20)
+    (tmp_path / "README.md").write_text("Tickets")
+    assert load_data(SPEC, tmp_path).held_out
+    assert "not read" not in capsys.readouterr().out
+    write(tmp_path / "eval.CSV", 20)
+    assert load_data(SPEC, tmp_path).held_out
+    told = "eval.CSV is not read; call the validation split validation.csv, or name its file under"
+    assert f"{tmp_path}: {told} `files:` in the task\n" in capsys.readouterr().out
+    write(tmp_path / "v2.validaton.tsv", 20)
+    load_data(SPEC, tmp_path, splits=["validation"], optional=[])
+    assert "eval.CSV, v2.validaton.tsv are not read; call the" in capsys.readouterr().out
+    load_data(SPEC, tmp_path, splits=["train"], optional=[])
+    assert "not read" not in capsys.readouterr().out
+    named = SPEC.changed(files={"validation": ["scored.csv"]})
+    assert load_data(named, tmp_path).held_out
+    assert "call the validation split scored.csv, or" in capsys.readouterr().out
+    (tmp_path / "eval.CSV").rename(tmp_path / "dev.csv")
+    assert load_data(SPEC, tmp_path).held_out is None
+    assert "not read" not in capsys.readouterr().out
+
+
 def test_the_held_out_rows_are_always_the_same(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", 200)
     both = load_data(SPEC, tmp_path).splits

@@ -14,6 +14,7 @@ from kdnas.tasks.spec import TaskSpec
 
 _VALIDATION_STEMS = ("validation", "dev", "valid", "val")
 _SHARD = "-00000-of-00001"  # how the hub names the only file of a split
+_NAMED = 3
 
 
 class FolderSource:
@@ -43,6 +44,29 @@ class FolderSource:
             )
         return select_columns(read_split(files[0], spec), spec, split)
 
+    def unread(self, split: str) -> str:
+        """Which files may be a split that was not found, and what to call it; '' where none are.
+
+        They are those of a readable format that have no split's name.
+        """
+        spec, endings = self.spec, suffixes_of(self.spec)
+        splits = ("test", "validation", *spec.splits)
+        known = {stem for one in splits for stem in _stems(spec, one)}
+        files = [
+            path
+            for path in sorted(self.folder.iterdir())
+            if ending_of(path, endings) and path.is_file() and not _names(path, endings) & known
+        ]
+        if not files:
+            return ""
+        name, ending = _stems(spec, split)[0], ending_of(files[0], endings)
+        more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
+        return (
+            f"{', '.join(path.name for path in files[:_NAMED])}{more} "
+            f"{'is' if len(files) == 1 else 'are'} not read; call the {split} split "
+            f"{name.removesuffix(ending)}{ending}, or name its file under `files:` in the task"
+        )
+
     def _files(self, split: str) -> list[Path]:
         """Files of a readable format whose stem, or whole name, is one of the split's.
 
@@ -55,11 +79,7 @@ class FolderSource:
         stems, own = _stems(self.spec, split), split in self.spec.files
         there, endings = sorted(self.folder.iterdir()), suffixes_of(self.spec)
         for names in [(stem,) for stem in stems] if own else [stems]:
-            named = [
-                path
-                for path in there
-                if path.name in names or stem_of(path, endings).removesuffix(_SHARD) in names
-            ]
+            named = [path for path in there if _names(path, endings) & set(names)]
             for kind in (endings, SHEETS):
                 if found := [path for path in named if ending_of(path, kind)]:
                     return _all_files(found, split)
@@ -99,6 +119,11 @@ def _all_files(paths: list[Path], split: str) -> list[Path]:
         if path.is_dir():
             raise KdnasError(f"{path} is a folder; give the {split} split as a file of this name")
     return paths
+
+
+def _names(path: Path, endings: tuple[str, ...]) -> set[str]:
+    """By which a split may name a file: its whole name, and its stem."""
+    return {path.name, stem_of(path, endings).removesuffix(_SHARD)}
 
 
 def _told(endings: tuple[str, ...]) -> list[str]:
