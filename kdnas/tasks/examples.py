@@ -205,6 +205,7 @@ def is_empty(cell: Any) -> bool:
 def kind_of(cell: Any) -> str:
     """What a cell holds, for error messages."""
     names: tuple[tuple[Any, str], ...] = (
+        (type(None), "nothing"),
         (str, "text"),
         (bool | np.bool_, "true or false"),
         (numbers.Number, "a number"),

@@ -68,7 +68,7 @@ def number_of(cell: Any, what: str) -> float:
     """A finite number; PredictionError where a cell holds something else."""
     sound = isinstance(cell, numbers.Real | np.number) and not isinstance(cell, bool | np.bool_)
     if not sound or not _is_finite(cell):
-        found = shown(repr(cell)) if sound else kind_of(cell) if cell is not None else "nothing"
+        found = shown(repr(cell)) if sound else kind_of(cell)
         raise PredictionError(f"{found} under {what!r}; give a number")
     return float(cell)
 

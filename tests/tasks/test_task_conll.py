@@ -195,6 +195,11 @@ def test_one_sentence_without_tags_by_the_files_ending(tmp_path: Path) -> None:
             "line 1 has a number as word 2 under 'tokens'",
         ),
         (
+            {"train.jsonl": '{"tokens": [null, "b"], "tags": ["O", "O"]}', "dev.conll": TRAIN},
+            {},
+            "line 1 has no word 1 under 'tokens'",
+        ),
+        (
             {"train.jsonl": '{"tokens": "a b", "tags": ["O", "O"]}', "dev.conll": TRAIN},
             {},
             "line 1 has a text instead of a list of words beside its tags",

@@ -42,7 +42,9 @@ class TagCells(Cells):
         if not isinstance(cell, list | tuple | np.ndarray):
             return f"{kind_of(cell)} instead of a list of words"
         odd = next((i for i, word in enumerate(cell) if not isinstance(word, str)), None)
-        return "" if odd is None else f"{kind_of(cell[odd])} as word {odd + 1}"
+        if odd is None:
+            return ""
+        return f"{'no' if is_empty(cell[odd]) else f'{kind_of(cell[odd])} as'} word {odd + 1}"
 
     def has_text(self, cell: Any) -> bool:
         """A list has, even an empty one: a sentence without words has no entities."""
