@@ -208,6 +208,22 @@ def test_spaces_are_no_difference(tmp_path: Path) -> None:
     assert read(tmp_path)[-1].texts == ("tower\u00a0was", " in 1889", "1889.\nIt is", "1889")
 
 
+def test_answers_a_character_off_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path, squad(question(8)))
+    read(tmp_path)
+    assert "answer_start" not in capsys.readouterr().out
+    answers = [{"text": "1889", "answer_start": at} for at in (22, 23, 24.0)]
+    written(tmp_path, squad(question(8), question(9, answers=answers), question(10)))
+    found = read(tmp_path)[-2]
+    assert found[:2] == (("1889",) * 3, (23,) * 3)
+    told = "found beside `answer_start`: 2 answers (the first: question 11, '1889' at character 22"
+    assert f"{told}, found at 23)" in capsys.readouterr().out
+    off = squad(question(9, answers=[{"text": "1889", "answer_start": 25}]))
+    assert "'1889' at character 25, where" in refusal(tmp_path, off)
+
+
 WRONG = [
     ({"answers": [{"text": "1899", "answer_start": 23}]}, r"'1899' at character 23, where its"),
     ({"answers": [{"text": "1889", "answer_start": 400}]}, r"'1889' at character 400 of a context"),

@@ -18,12 +18,14 @@ FORM = '{"text": ["..."], "answer_start": [0]} or a list of {"text": "...", "ans
 class References(NamedTuple):
     """The answers that are right, and where they begin in the context; none: there is no answer.
 
-    `left_out` says of each other one of the cell that it is not in the context.
+    `left_out` says of each other one of the cell that it is not in the context, `moved` of each
+    of these that it begins beside the place that the cell says.
     """
 
     texts: tuple[str, ...]
     starts: tuple[int, ...]
     left_out: tuple[str, ...] = ()
+    moved: tuple[str, ...] = ()
 
     @property
     def usual(self) -> tuple[int, int]:
@@ -55,7 +57,7 @@ def read_references(cell: Any, context: str) -> Label:
         return cell
     if is_empty(cell) or (isinstance(cell, str) and not cell.strip()):
         return NoLabel.MISSING
-    texts, starts, wrong = list[str](), list[int](), list[str]()
+    texts, starts, wrong, moved = list[str](), list[int](), list[str](), list[str]()
     for text, start in _pairs(cell):
         problem = _fault(text, start)
         if problem:
@@ -66,15 +68,18 @@ def read_references(cell: Any, context: str) -> Label:
             continue
         texts.append(context[found : found + len(text)])
         starts.append(found)
+        if found != start:
+            moved.append(f"{shown(text)!r} at character {int(start)}, found at {found}")
     if wrong and not texts:
         return BadLabel("an answer that is not in its context", wrong[0])
-    return References(tuple(texts), tuple(starts), tuple(wrong))
+    return References(tuple(texts), tuple(starts), tuple(wrong), tuple(moved))
 
 
 def place_of(text: str, start: int, context: str) -> int | None:
     """Where an answer begins in its context; None where it is not there.
 
-    Spaces around it, and of another kind in it, are no difference.
+    Spaces before it, and of another kind in it, are no difference, nor is a place that is one
+    character off.
     """
     if start < 0 or not text.strip():
         return None

@@ -115,16 +115,20 @@ class QuestionAnswering(SpanLosses, TaskType):
         ]
 
     def label_notes(self, raw: RawSplit, labels: Sequence[Label]) -> Iterator[str]:
-        """How many answers are left out of questions that have others."""
+        """Answers that are left out of questions with others, and those that begin elsewhere."""
         places = zip(raw.places, labels, strict=True)
-        found = [(at, one) for at, one in places if isinstance(one, References) and one.left_out]
-        if found:
-            first, references = found[0]
-            count = sum(len(one.left_out) for _, one in found)
+        read = [(f"{raw.unit} {at}", one) for at, one in places if isinstance(one, References)]
+        if lost := [(at, line) for at, one in read for line in one.left_out]:
+            count = len({at for at, _ in lost})
             yield (
-                f"left out {several(f'{count:,}', 'answer')} not in the context, of "
-                f"{several(f'{len(found):,}', 'question')} with others that are (the first: "
-                f"{raw.unit} {first}, {references.left_out[0]})"
+                f"left out {several(f'{len(lost):,}', 'answer')} not in the context, of "
+                f"{several(f'{count:,}', 'question')} with others that are (the first: "
+                f"{', '.join(lost[0])})"
+            )
+        if moved := [(at, line) for at, one in read for line in one.moved]:
+            yield (
+                f"found beside `answer_start`: {several(f'{len(moved):,}', 'answer')} (the first: "
+                f"{', '.join(moved[0])})"
             )
 
     def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
