@@ -25,6 +25,7 @@ from kdnas.students.state import state_artifact
 from kdnas.study.attributes import CONTINUES, ERROR, FIXED_ATTR, GIVEN_BACK, UNITS, WORKER
 from kdnas.study.deadline import Deadline
 from kdnas.study.pruner import SuccessiveHalvingPruner
+from kdnas.study.queue import ask
 from kdnas.study.record import EVENT, as_event
 from kdnas.study.results import TrialWriter
 from kdnas.study.rows import row_of
@@ -251,7 +252,7 @@ class _Search:
     def _ask(self) -> Trial | None:
         """The next trial; None where it has to be asked for again."""
         try:
-            return self.study.ask(self.space.distributions)
+            return ask(self.study, self.space.distributions)
         except UpdateFinishedTrialError:  # before it was signed, another took it for dead
             self.say("a trial went to another process; asking again")
         except ValueError as error:

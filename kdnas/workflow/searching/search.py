@@ -110,7 +110,7 @@ def finish_search(prepared: Prepared, study: Study) -> None:
     """Sees to it that a search that is to end now has a student to ship.
 
     Where candidates wait on rungs, and none was trained to the end, the best goes on to it, as
-    where time ends a search. What is queued at that moment is still scored on its first rung.
+    where time ends a search.
 
     Raises:
         KdnasError: As of `search`.
