@@ -41,9 +41,10 @@ def warm_start(
 
     The best guesses come first (`picked`): what a person would pick, what was best of many before
     any training. Published shapes and the corners of the space follow; of limits those that cost
-    about as much as the first guess, and none that cannot keep them. Where recipes or
-    vocabularies are to be chosen, the best guess is tried with each. What was best in earlier
-    studies comes before published shapes, unless the sampler learns from those studies itself.
+    about as much as the first guess, and none that cannot keep them. Of students without layers,
+    where there are any, the widest is tried. Where recipes or vocabularies are to be chosen, the
+    best guess is tried with each. What was best in earlier studies comes before published shapes,
+    unless the sampler learns from those studies itself.
     """
     if not may_begin(study):
         return
@@ -53,7 +54,8 @@ def warm_start(
     if picked and limits:
         like = meter.macs_of(picked[0])
         first.sort(key=lambda c: abs(math.log(meter.macs_of(c) / like)))
-    guesses = [*picked, *(variants(space, [*picked, *first][0]) if picked or first else ())]
+    guesses = [*picked, *without_layers(space, limits, meter)]
+    guesses += variants(space, [*picked, *first][0]) if picked or first else []
     if settings.sampler not in LEARNING:
         guesses += [c for c in first_lessons(study, space, count) if may_keep(limits, c, meter)]
     guesses, first = list(dict.fromkeys(guesses)), list(dict.fromkeys((*guesses, *first)))
@@ -103,3 +105,13 @@ def variants(space: SearchSpace, candidate: Candidate) -> list[Candidate]:
     found += [replace(candidate, vocabulary=name) for name in space.vocabularies]
     distinct = list(dict.fromkeys(found))
     return distinct if len(distinct) > 1 else []
+
+
+def without_layers(space: SearchSpace, limits: Limits, meter: CostMeter) -> list[Candidate]:
+    """Of each recipe for students without layers the widest one that may keep the limits."""
+    widest_first = [
+        [Candidate(shape, recipe, space.vocabularies[0]) for shape in reversed(space.statics)]
+        for recipe in space.static_recipes
+    ]
+    fitting = (next((c for c in each if may_keep(limits, c, meter)), None) for each in widest_first)
+    return [candidate for candidate in fitting if candidate is not None]

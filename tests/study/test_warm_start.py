@@ -164,6 +164,18 @@ def test_the_best_guess_is_tried_with_each_recipe_and_vocabulary(run: Run) -> No
     ]
 
 
+def test_the_widest_student_without_layers_is_tried_by_each_recipe_for_them(run: Run) -> None:
+    pipeline = changed(run, trials=12)
+    space = pipeline.space.with_recipes(["default", "logits"], static=["static", "own"])
+    first, widest = Candidate(known_shapes(space)[0]), space.statics[-1]
+    static = [Candidate(widest, "static"), Candidate(widest, "own")]
+    assert queued(pipeline, [first], space) == [first, *static, replace(first, recipe="logits")]
+    small = pipeline.meter.of_candidate(Candidate(space.statics[0], "static")).params
+    pipeline.run.settings = pipeline.settings.model_copy(update={"max_params": small})
+    narrow = [replace(one, architecture=space.statics[0]) for one in static]
+    assert queued(pipeline, [], space)[:2] == narrow
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("thread_clock")
 def test_within_limits_the_first_trials_are_what_a_person_would_pick(run: Run) -> None:
