@@ -6,6 +6,7 @@ The score of a search ranks students after a short training; the order after a l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from kdnas.config import Settings
 from kdnas.files.artifact import Artifact, damage, key_of
 from kdnas.files.atomic import move
 from kdnas.report.model import SEARCHED
@@ -54,7 +56,7 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     """
     context = prepared.context
     settings = context.settings
-    best_first = ranked_trials(study, speedup=settings.speedup)
+    best_first = without_copies(ranked_trials(study, speedup=settings.speedup), settings)
     labelled = prepared.rows(TEACHERS_VOCABULARY).selection.labels is not None
     count = settings.finalists if labelled else 1
     place = partial(place_of_finalist, context)
@@ -71,6 +73,21 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     context.run.step("finalists", {}).write([one.model_dump(mode="json") for one in scored])
     all_found(context).write(len(found))
     return winner
+
+
+def without_copies(trials: Sequence[FrozenTrial], settings: Settings) -> list[FrozenTrial]:
+    """Trials in their order, but for those that have another's student with a larger vocabulary.
+
+    Under a cut vocabulary that keeps every token of the texts, a student learns what it would with
+    the whole one: shape, recipe and loss are the same. The smallest stays.
+    """
+    smallest = dict[object, FrozenTrial]()
+    for trial in sorted(trials, key=lambda one: int(one.user_attrs["params"])):
+        candidate = Winner.of(trial, settings).candidate
+        same = replace(candidate, vocabulary=TEACHERS_VOCABULARY), trial.user_attrs["loss"]
+        smallest.setdefault(same, trial)
+    kept = {trial.number for trial in smallest.values()}
+    return [trial for trial in trials if trial.number in kept]
 
 
 def all_found(context: Context) -> Artifact[Any]:

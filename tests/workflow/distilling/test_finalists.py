@@ -101,6 +101,20 @@ def test_the_best_of_each_kind_comes_first() -> None:
     assert [one.number for one in each_kind_first(trials[:2], candidate_of)] == [0, 1]
 
 
+def test_of_one_student_with_two_vocabularies_the_smaller_is_a_finalist() -> None:
+    trials = numbered("vocabulary", ["teacher", "task", "general", "task", "teacher"])
+    for one, loss, params in zip(
+        trials, (0.1, 0.1, 0.2, 0.3, 0.4), (9000, 5000, 7000, 5000, 9000), strict=True
+    ):
+        one.user_attrs = {"loss": loss, "params": params}
+    kept = finalists.without_copies(trials, Settings())
+    assert [one.number for one in kept] == [1, 2, 3, 4]
+    recipes = numbered("recipe", ["default", "pkd"])
+    for one in recipes:
+        one.user_attrs = {"loss": 0.1, "params": 5000}
+    assert finalists.without_copies(recipes, Settings()) == recipes
+
+
 def test_timing_at_length_leaves_the_best_of_each_kind_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
