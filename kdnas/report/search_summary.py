@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -13,8 +14,9 @@ from kdnas.config.duration import duration
 from kdnas.report.searched import Bargain, Best, Budget, Finalist, Found, Search, Spread, TooSlow
 from kdnas.report.trials_table import finished, front, records, seconds_of_scores
 from kdnas.runs.run_folder import Run
-from kdnas.runtime.formatting import in_digits
+from kdnas.runtime.formatting import in_digits, several
 from kdnas.scoring.rank_agreement import agreement
+from kdnas.space import Candidate
 from kdnas.study.attributes import INFEASIBLE, RUNG
 from kdnas.study.pareto import hypervolume
 from kdnas.study.rows import CANDIDATE, candidate_of
@@ -45,11 +47,12 @@ def search_of(
     timed = run.events(TOO_SLOW, trial=int, speedup=float)
     slow = {one["trial"]: one["speedup"] for one in timed if one["trial"] != winner}
     slow = {k: fast for k, fast in slow.items() if fast < (settings.speedup or 0)}
-    found = search_summary(settings, table, control, space_size, winner, slow)
     known = run.step("finalists", {})
     finalists = before.finalists if before else []
     if known.done():
         finalists = [Finalist(**one) for one in known.read()]
+    worse = worse_in_full(finalists, winner)
+    found = search_summary(settings, table, control, space_size, winner, slow, worse)
     pairs = [one.score for one in finalists], [one.selection for one in finalists]
     tau = agreement(*pairs).tau if len(finalists) > 1 else None
     return found.model_copy(update={"finalists": finalists, "finalists_tau": tau})
@@ -62,6 +65,7 @@ def search_summary(
     space_size: int,
     winner: int | None,
     at_length: Mapping[int, float] = MappingProxyType({}),
+    worse: Collection[int] = (),
 ) -> Search:
     """The report's part on the search.
 
@@ -72,6 +76,7 @@ def search_summary(
         space_size: Candidates of the space.
         winner: The trial that was distilled.
         at_length: Speed-ups of trials that are too slow, timed at length, by their numbers.
+        worse: Numbers of trials that are worse than the winner, trained in full.
     """
     each = seconds_of_scores(table)
     scored = table[(table.state == "COMPLETE") | table[RUNG].notna()]
@@ -93,11 +98,17 @@ def search_summary(
             for speedup in budgets_of(settings)
         ],
         random_search=None if control is None else found(control),
-        bargains=bargains(table[~table.number.isin(at_length)], winner),
+        bargains=bargains(table[~table.number.isin({*at_length, *worse})], winner),
         too_slow=_too_slow(table, winner, at_length),
         speedup_wanted=settings.speedup,
         fastest=finished(table).speedup.max(),
     )
+
+
+def worse_in_full(finalists: Sequence[Finalist], winner: int | None) -> list[int]:
+    """Trials that full training found worse than the winner, whatever the search's score says."""
+    own = next((one.chosen_by for one in finalists if one.trial == winner), -math.inf)
+    return [one.trial for one in finalists if one.chosen_by < own]
 
 
 def longer(settings: Settings) -> str:
@@ -175,7 +186,25 @@ def found(table: pd.DataFrame) -> Found:
         best_reward=rows.reward.max(),
         hypervolume=hypervolume(points, (1.0, 1.0)),
         seconds=table.seconds.fillna(0).sum(),
+        trainings=trainings_of(table),
     )
+
+
+def trainings_of(table: pd.DataFrame) -> float:
+    """What the scores of a search cost in whole trainings; one that stopped on a rung is a part."""
+    shares = dict[Candidate, float]()
+    for row in records(table[(table.state == "COMPLETE") | table[RUNG].notna()]):
+        share = 1.0 if row["state"] == "COMPLETE" else float(row[RUNG])
+        candidate = candidate_of(row)
+        shares[candidate] = max(share, shares.get(candidate, 0.0))
+    return sum(shares.values())
+
+
+def budget_words(search: Found, random: Found) -> str:
+    """What random search cost: `same budget`, or `1 trial (7 of this search)` where they differ."""
+    if abs(search.trainings - random.trainings) < 1:
+        return "same budget"
+    return f"{several(round(random.trainings), 'trial')} ({round(search.trainings)} of this search)"
 
 
 def budgets_of(settings: Settings) -> list[float]:

@@ -20,6 +20,7 @@ class Found(Part):
     best_reward: Score
     hypervolume: Score
     seconds: Seconds
+    trainings: Ratio = 0.0  # paid for, in whole ones; 0 in older reports
 
 
 class Best(Part):

@@ -8,7 +8,7 @@ STEPS = {
     "evaluate teacher": "score the teacher",
     "signal": "store the teacher's outputs for the data of short trainings",
     "search": "search: train and score candidates briefly",
-    "random search": "random search with the same budget",
+    "random search": "random search as a control",
     "floor": "train and score the linear model on words",
     "transfer set": "make the transfer set",
     "hand-picked, as fast": "look for a hand-picked shape as fast as the winner",

@@ -10,7 +10,7 @@ from kdnas.report.data import ReportData
 from kdnas.report.family import family_lines
 from kdnas.report.model import Report
 from kdnas.report.pace import pace_words
-from kdnas.report.search_summary import bargain_line, progress_lines
+from kdnas.report.search_summary import bargain_line, budget_words, progress_lines
 from kdnas.report.searched import Best, Found, Search
 from kdnas.runtime.formatting import WIDTH, short_path, table_lines
 from kdnas.tasks import TASK_TYPES
@@ -123,7 +123,8 @@ def _search(search: Search) -> list[str]:
     ]
     if search.random_search:
         best = [b.random_search for b in budgets]
-        searches.append(("  random search, same budget", search.random_search, best))
+        name = f"  random search, {budget_words(search, search.random_search)}"
+        searches.append((name, search.random_search, best))
     rows = [
         (name, f"{found.best_reward:.4f}", *(f"{b.score:.4f}" if b else "-" for b in best))
         for name, found, best in searches

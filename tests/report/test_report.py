@@ -15,7 +15,7 @@ from made_runs import report_of
 from kdnas.config import Settings
 from kdnas.report.card import model_card
 from kdnas.report.model import HAND_PICKED, DataFacts
-from kdnas.report.search_summary import bargain_line, bargain_words, search_summary
+from kdnas.report.search_summary import bargain_line, bargain_words, found, search_summary
 from kdnas.report.searched import Bargain
 from kdnas.report.terminal import closing_lines
 from kdnas.report.trials_table import finished, front, seconds_of_scores, trial_table
@@ -198,6 +198,28 @@ def test_the_last_lines_fit_a_terminal() -> None:
     lines = closing_lines(many, Path("runs/a"))
     assert max(map(len, lines)) <= 80
     assert lines[3].split() == ["teacher", "22.7M", "1.00x", "-", "-"]
+
+
+def test_random_search_says_what_it_paid_for_where_that_is_not_the_same() -> None:
+    search = report_of().model_dump()["search"]
+    random = {**search["random_search"], "trainings": 1.0}
+    told = {
+        paid: closing_lines(
+            report_of(search={**search, "trainings": paid, "random_search": random}), Path("a")
+        )
+        for paid in (1.67, 6.67)
+    }
+    assert any(line.startswith("  random search, same budget  ") for line in told[1.67])
+    few = "  random search, 1 trial (7 of this search)  "
+    assert any(line.startswith(few) for line in told[6.67])
+    assert max(map(len, told[6.67])) <= 80
+
+
+def test_what_a_search_paid_for_counts_each_candidate_once(table: pd.DataFrame) -> None:
+    table.loc[0, ["state", "rung"]] = ["PRUNED", 1 / 3]
+    table.loc[1, ["state", "rung"]] = ["PRUNED", 1 / 3]
+    table.loc[2, ["hidden_size", "continues"]] = [table.hidden_size[1], 1]
+    assert found(table).trainings == pytest.approx(1 / 3 + 1 + 1, abs=1e-3)
 
 
 def test_the_last_lines_say_what_to_do_next() -> None:

@@ -166,6 +166,21 @@ def test_the_worth_of_the_score_is_told_or_how_it_is_found_out(run: Path) -> Non
     assert "cannot be told: 3 students" in known.sentence and "kdnas fidelity" in known.sentence
 
 
+def test_a_finalist_that_full_training_found_worse_is_not_recommended(run: Path) -> None:
+    found = Run.open(run)
+    before = rewrite_report(found).report.search
+    better = max(before.bargains, key=lambda one: one.difference)
+    assert better.difference > 0 and better.trial != 2
+    names = {"name": "a", "score": 0.7}
+    finalists = [{"trial": 2, "selection": 0.98, **names}, {"trial": better.trial, **names}]
+    found.step("finalists", {}).write([finalists[0], {**finalists[1], "selection": 0.68}])
+    told = [one.trial for one in rewrite_report(found).report.search.bargains]
+    assert better.trial not in told
+    found.step("finalists", {}).write([finalists[0], {**finalists[1], "selection": 0.99}])
+    told = [one.trial for one in rewrite_report(found).report.search.bargains]
+    assert better.trial in told  # no clear difference, and the first of the search ships
+
+
 def test_what_was_found_at_the_end_of_a_search_stays_in_its_report(run: Path) -> None:
     found = Run.open(run)
     Run(run, found.settings.model_copy(update={"speedup": 3.0})).save()

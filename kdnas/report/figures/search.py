@@ -17,6 +17,7 @@ from optuna.trial import create_trial
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
 from kdnas.report.page import Section, Table
+from kdnas.report.search_summary import budget_words, found
 from kdnas.report.trials_table import cells, finished, records
 from kdnas.runtime.formatting import several
 from kdnas.space.architecture import DECODER_FIELDS, EMBEDDINGS, ENCODERS, FIELDS
@@ -27,9 +28,10 @@ from kdnas.study.study import evaluated
 COURSE = Section(
     "search",
     "Course of the search",
-    "Each dot is a trial, higher is better; lines are the best reward so far, of this search and "
-    "of random search with the same budget. Students beyond a limit are not trained.",
+    "Each dot is a trial, higher is better; lines are the best reward so far{}. Students beyond a "
+    "limit are not trained.",
 )
+BESIDE = ", of this search and of random search, {}"
 RUNGS = (
     " Dots with a core went on from their rung as another trial. Random search trains all of its "
     "students to the end, so its line ends flat."
@@ -75,7 +77,10 @@ TARGETS = (
 def course_section(data: ReportData) -> Section:
     """Rewards over trials, what was pruned or repeated, and the controller's exploration."""
     explored = bool(data.table.epsilon.notna().any())
-    told = COURSE.told + RUNGS * (data.settings.rungs > 1) + EXPLORED * explored
+    beside = ""
+    if data.control is not None:
+        beside = BESIDE.format(budget_words(found(data.table), found(data.control)))
+    told = COURSE.told.format(beside) + RUNGS * (data.settings.rungs > 1) + EXPLORED * explored
     table = Table(HEAD, _rows(data.table), caption="Every trial, in the order of its start.")
     section = replace(COURSE, told=told, table=table)
     if data.table.reward.isna().all():
