@@ -9,6 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
@@ -21,6 +22,9 @@ from kdnas.runtime.formatting import table_lines
 TOLD = "The front of each search; stars are the winners, timed again at the end."
 SHARES = "shares of the teacher's variance"
 AGREEMENT = "how far students predict what the teacher predicts, after short runs of their recipes"
+BY_OPTIONS = "1 less the held-out loss by --mini-score {} --normalisation {}"
+BY_SCORER = "what the scorer {} gives"
+DEFAULTS = Settings()
 AT = [f"at_{speedup:g}" for speedup in BUDGETS]
 COLUMNS = {
     **{"name": "run", "teacher": "teacher", "task": "task", "sampler": "sampler"},
@@ -97,12 +101,21 @@ def _scores(searched: dict[str, ReportData]) -> list[str]:
     """What the scores of the runs are, in a sentence or none."""
     kinds: dict[str, list[str]] = {}
     for name, data in searched.items():
-        kind = AGREEMENT if data.settings.scores_agreement else SHARES
-        kinds.setdefault(kind, []).append(name)
+        kinds.setdefault(_kind(data.settings), []).append(name)
     if len(kinds) < 2:
         return [f"Scores are {kind}." for kind in kinds]
     each = ", ".join(f"those of {', '.join(names)} {kind}" for kind, names in kinds.items())
     return [f"Scores are not of one kind, {each}: do not compare them."]
+
+
+def _kind(settings: Settings) -> str:
+    """What the scores of a run are, in words."""
+    if settings.scorer != DEFAULTS.scorer:
+        return BY_SCORER.format(settings.scorer)
+    if settings.scores_agreement:
+        return AGREEMENT
+    said, usual = ((s.mini_score, s.normalisation) for s in (settings, DEFAULTS))
+    return SHARES if said == usual else BY_OPTIONS.format(*said)
 
 
 def _figure(runs: dict[str, ReportData], cost: str) -> go.Figure:

@@ -72,6 +72,7 @@ class EvaluatedModel(Part):
     name: str  # the teacher's as it was given, a student's label, a control's description
     architecture: Shape
     recipe: str | None = None  # its name, where a search chose between several
+    vocabulary: str | None = None  # its name, where a search chose between several
     params: int
     macs: int  # of one example
     latency_ms: Ratio  # median of a batch

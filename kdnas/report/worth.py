@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from kdnas.report.data import ReportData
 from kdnas.report.model import ControlModel, Report
 from kdnas.report.trials_table import finished, records
 from kdnas.scoring.rank_agreement import Agreement, agreement
+from kdnas.space import Candidate
 from kdnas.space.candidate import DEFAULT_RECIPE
 from kdnas.study.rows import candidate_of
 
@@ -79,10 +81,10 @@ def worth(data: ReportData) -> Worth | None:
         return _of(str(data.fidelity["metric"]), known)
     if data.report is None or data.study is None:
         return None
-    metric, students = data.report.main_score, dict[str, Trained]()
+    metric, students = data.report.main_score, dict[Candidate, Trained]()
     for report in (data.report, *data.others):
-        for one in _trained_for(data, report):
-            students.setdefault(one.name, one)
+        for candidate, one in _trained_for(data, report):
+            students.setdefault(candidate, one)
     return _of(metric, list(students.values()))
 
 
@@ -91,28 +93,28 @@ def _of(metric: str, students: list[Trained]) -> Worth:
     return Worth(metric, students, agreement(scores, finals) if len(students) >= LEAST else None)
 
 
-def _trained_for(data: ReportData, report: Report) -> list[Trained]:
+def _trained_for(data: ReportData, report: Report) -> Iterator[tuple[Candidate, Trained]]:
     """A report's student and controls, as far as they were distilled and have a score."""
-    main, found = report.main_score, list[Trained]()
+    main = report.main_score
     rows = finished(data.table)
     # Where a control ships, it is the student, and the search's own is among the controls.
     own = report.ships_its_own and main in report.student.scores
     for row in records(rows[rows.number == report.student.trial]):
         if own:
-            name = report.student.architecture.label
-            found.append(Trained(name, float(row["score"]), report.student.scores[main]))
+            chosen, final = candidate_of(row), report.student.scores[main]
+            yield chosen, Trained(chosen.label, float(row["score"]), final)
     for control in report.controls:
         score = control_score(data, report, control)
         if score is not None and main in control.scores:
-            found.append(Trained(control.architecture.label, score, control.scores[main]))
-    return found
+            candidate = _candidate_of_control(data, control)
+            yield candidate, Trained(candidate.label, score, control.scores[main])
 
 
 def control_score(data: ReportData, report: Report, control: ControlModel) -> float | None:
     """A control's score as the search would give it; None where it was not distilled.
 
     Of its own short training (a student that was distilled beside the winner has controls of its
-    own), else of a trial of the same shape and recipe.
+    own), else of a trial of the same shape, recipe and vocabulary.
     """
     if control.folder == "fine-tuned":
         return None
@@ -121,11 +123,17 @@ def control_score(data: ReportData, report: Report, control: ControlModel) -> fl
     known = [trained[name] for name in names if trained.get(name) is not None]
     if known:
         return 1 - float(known[0])
-    recipe = control.recipe or DEFAULT_RECIPE
+    candidate = _candidate_of_control(data, control)
     for table in (data.table, data.control):
         if table is not None:
             for row in records(finished(table)):
-                tried = candidate_of(row)
-                if (tried.architecture, tried.recipe) == (control.architecture, recipe):
+                if candidate_of(row) == candidate:
                     return 1 - float(row["loss"])
     return None
+
+
+def _candidate_of_control(data: ReportData, control: ControlModel) -> Candidate:
+    """A control as a search would try it; what no search chose is as in its trials."""
+    usual = data.settings.vocabulary_names[0]
+    recipe, vocabulary = control.recipe or DEFAULT_RECIPE, control.vocabulary or usual
+    return Candidate(control.architecture, recipe, vocabulary)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,11 +30,13 @@ from kdnas.report.page import Section, write_page
 from kdnas.report.search_summary import progress_lines
 from kdnas.report.steps import step_in_words
 from kdnas.report.terminal import report_lines
-from kdnas.report.trials_table import finished, front
+from kdnas.report.trials_table import finished, front, records
 from kdnas.report.worth import Trained, Worth, worth
 from kdnas.report.write import lead, write_page_of
 from kdnas.scoring.rank_agreement import agreement
+from kdnas.space.architecture import FIELDS
 from kdnas.study.attributes import CONTINUES
+from kdnas.study.rows import candidate_of
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +127,15 @@ def test_the_course_tells_what_was_not_paid_for(data: ReportData, bare: ReportDa
     assert {"stopped at 33%", "beyond a limit", "repeats 5", "fail", "complete"} == set(states)
     names = {trace.name for trace in course_section(bare).views["course"].data}
     assert names == {"random search", "best so far", "evaluated"}
+
+
+def test_the_course_tells_what_random_search_paid_for(data: ReportData) -> None:
+    assert data.control is not None
+    assert "of random search, same budget. Students" in course_section(data).told
+    few = replace(data, control=data.control[:2])
+    told = course_section(few).told
+    assert re.search(r"of random search, 2 trials \(\d+ of this search\)\. Students", told)
+    assert "random search" not in course_section(replace(data, control=None)).told
 
 
 def test_the_course_tells_who_went_on_from_a_rung(data: ReportData) -> None:
@@ -283,6 +296,23 @@ def test_a_comparison_says_what_scores_are(data: ReportData, tmp_path: Path) -> 
         assert told in page.read_text()
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"mini_score": "logits"}, "of two 1 less the held-out loss by --mini-score logits --norm"),
+        ({"normalisation": "raw"}, "by --mini-score hidden --normalisation raw: do not compare"),
+        ({"scorer": "mine"}, "shares of the teacher's variance, those of two what the scorer mine"),
+    ],
+)
+def test_scores_of_other_options_are_of_another_kind(
+    data: ReportData, tmp_path: Path, changes: dict[str, str], told: str
+) -> None:
+    other = replace(data, settings=data.settings.model_copy(update=changes))
+    write_comparison(tmp_path / "page.html", {"one": data, "two": other}, "cdn")
+    page = html.unescape((tmp_path / "page.html").read_text())
+    assert told in page and "Scores are not of one kind, those of one" in page
+
+
 def test_fidelity_says_what_scores_are(data: ReportData) -> None:
     explained, agreed = (fidelity_section(one).told for one in (data, agreeing(data)))
     assert "score (the share of the teacher's variance that it explains) against" in explained
@@ -361,6 +391,31 @@ def test_what_the_score_was_worth_has_a_count_or_a_command(
     equal = [one._replace(final=0.0) for one in made]
     told = Worth("mcc", equal, agreement(scores, [0.0] * 4)).sentence
     assert "all 4 final scores are equal (0.0000): no rank correlation" in told
+
+
+def test_students_of_one_shape_are_told_apart_by_recipe_and_vocabulary(data: ReportData) -> None:
+    assert data.report is not None
+    settings = data.settings.model_copy(update={"vocabularies": "teacher,task"})
+    table, main = finished(data.table)[:3].copy(), data.report.main_score
+    shape = [name for name in FIELDS if name in table]
+    for name in shape:
+        table[name] = table[name].iloc[0]
+    table["recipe"], table["vocabulary"] = ["default", "pkd", "pkd"], ["teacher", "teacher", "task"]
+    table["number"], table["loss"] = [2, 3, 4], [0.4, 0.3, 0.2]
+    table["score"] = 1 - table.loss
+    candidates = [candidate_of(row) for row in records(table)]
+    first = data.report.controls[0].model_copy(update={"folder": "hand-picked"})
+    controls = [
+        first.model_copy(
+            update={"architecture": one.architecture, "scores": {main: one_score}}
+        ).model_copy(update={"recipe": one.recipe, "vocabulary": one.vocabulary})
+        for one, one_score in zip(candidates[1:], (0.7, 0.8), strict=True)
+    ]
+    report = data.report.model_copy(update={"controls": controls})
+    made = replace(data, settings=settings, table=table, report=report, others=[], curves=[])
+    known = worth(made)
+    assert known and [one.name for one in known.students] == [one.label for one in candidates]
+    assert [round(one.score, 3) for one in known.students] == [0.6, 0.7, 0.8]
 
 
 def test_a_damaged_fidelity_file_is_left_out_of_the_page_with_a_word(

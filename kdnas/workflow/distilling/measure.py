@@ -387,4 +387,6 @@ def _model_fields(prepared: Prepared, made: Control) -> dict[str, Any]:
     costs = {name: found["costs"][name] for name in ("params", "macs", "latency_ms", "speedup")}
     scores = {name: found.get(name) for name in ("scores", "intervals", "seconds_per_1000")}
     recipe = candidate.recipe if several and made.distilled else None
-    return {"architecture": shape, "recipe": recipe, **costs, **scores}
+    vocabulary = candidate.vocabulary if prepared.context.settings.vocabularies else None
+    names = {"recipe": recipe, "vocabulary": vocabulary}
+    return {"architecture": shape, **names, **costs, **scores}
