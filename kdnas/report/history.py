@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kdnas.config.names import split
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import append_line
 from kdnas.files.cache import cache_folder
@@ -25,6 +26,7 @@ FILE = "fidelity.jsonl"
 # Seconds to wait for another process that writes.
 PATIENCE = 30.0
 HEAD = ("date", "task", "score", "recipe", "tau", "n", "from", "seconds")
+NAMES = ("task", "score", "recipe")  # columns that give way where the terminal is narrow
 
 
 class Measurement(BaseModel):
@@ -107,13 +109,13 @@ def history_lines(found: Sequence[Measurement]) -> list[str]:
     rows = [
         (
             *(one.date[:10], one.task, one.score if one.scorer == "mini-kd" else one.scorer),
-            *(one.recipe, f"{one.tau:.3f}", str(one.n), one.kind, f"{one.seconds:.1f}"),
+            *(_recipe(one), f"{one.tau:.3f}", str(one.n), one.kind, f"{one.seconds:.1f}"),
         )
         for one in found
     ]
     means = (f"{kind}: {_told(mean)}" for kind, mean in by_task_type(found).items())
     told = [line for mean in means for line in wrap(mean, WIDTH, subsequent_indent="  ")]
-    return [*table_lines(HEAD, rows, first=10), "", *told, f"record: {record_file()}"]
+    return [*table_lines(HEAD, rows, first=10, words=NAMES), "", *told, f"record: {record_file()}"]
 
 
 def beside_the_record(found: Sequence[Measurement], run: Path, task_type: str | None) -> str:
@@ -126,6 +128,12 @@ def beside_the_record(found: Sequence[Measurement], run: Path, task_type: str | 
     counts = {"measurements": len(own), "students": sum(one.n for one in own)}
     told = _told({"tau": mean, "interval": interval, **counts})
     return f"In other runs on this machine{f', for {task_type}' if task_type else ''}: {told}."
+
+
+def _recipe(one: Measurement) -> str:
+    """A recipe's name, or how many there were to choose from."""
+    names = split(one.recipe)
+    return one.recipe if len(names) < 2 else several(len(names), "recipe")
 
 
 def _told(mean: dict[str, Any]) -> str:

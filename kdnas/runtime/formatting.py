@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from io import StringIO
 from pathlib import Path
 from shlex import quote
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 MILLION, FEW = 1e6, 1e5
 WIDTH = 80  # of a terminal
@@ -34,7 +35,7 @@ def in_millions(number: float, digits: int = 1) -> str:
     """A large number: `14.5M`, or `63k` where millions would show too few digits."""
     if number < max(FEW, MILLION / 10**digits):
         return f"{number / 1000:.0f}k"
-    return f"{number / MILLION:.{digits}f}M"
+    return f"{number / MILLION:,.{digits}f}M"
 
 
 def in_decimals(number: float, digits: int) -> str:
@@ -56,15 +57,22 @@ def in_digits(number: float, digits: int) -> str:
 
 
 def table_lines(
-    head: Sequence[str], rows: Iterable[Sequence[str]], *, first: int | None = None
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    first: int | None = None,
+    words: Collection[str] = (),
 ) -> list[str]:
-    """A table without rules: the first column, `first` wide, left-aligned, the others right."""
+    """A table without rules: the first column, `first` wide, left-aligned, the others right.
+
+    Where it is too wide for a terminal, columns that are named as `words` are cut before others.
+    """
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
     table.add_column(head[0], no_wrap=True, overflow="ellipsis", width=first)
     for name in head[1:]:
-        table.add_column(name, justify="right", no_wrap=True, overflow="ellipsis")
+        table.add_column(name, justify="right", no_wrap=name not in words, overflow="ellipsis")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
     text = StringIO()
     Console(file=text, width=WIDTH, color_system=None, markup=False, highlight=False).print(table)
     return [line.rstrip() for line in text.getvalue().splitlines()]

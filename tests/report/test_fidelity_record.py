@@ -117,6 +117,19 @@ def test_the_command_prints_table_and_means(command: Said) -> None:
     assert [one["task"] for one in shown["measurements"]] == ["mrpc", "stsb"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"recipe": "default,relations@0.3,static"}, "  mrpc  hidden  3 recipes"),
+        ({"task": "a-task-with-quite-a-long-name", "recipe": "/home/me/recipes/mine.yaml"}, "…"),
+    ],
+)
+def test_numbers_are_whole_however_long_names_are(changes: dict[str, str], shown: str) -> None:
+    row = history_lines([measured(kind="finalists", tau=-0.333, **changes)])[1]
+    assert row.startswith("2026-01-02  ") and shown in row and len(row) <= 80
+    assert row.split()[-4:] == ["-0.333", "16", "finalists", "12.5"]
+
+
 def test_bad_requests_are_refused(command: Said, tmp_path: Path) -> None:
     assert command("fidelity")[0] == 2
     assert "no run given: name a run folder, or give --history" in command.all
