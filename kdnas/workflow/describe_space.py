@@ -6,6 +6,7 @@ from typing import Any
 
 from kdnas.config import Settings
 from kdnas.measure import count_macs, count_params
+from kdnas.runtime.formatting import in_millions
 from kdnas.space import Architecture
 from kdnas.space.architecture import EMBEDDINGS
 from kdnas.space.derivation import TEACHERS
@@ -57,7 +58,9 @@ def lines(described: dict[str, Any]) -> list[str]:
     def row(name: str) -> str:
         costs = described[name]
         label = Architecture.from_params(costs["architecture"]).label
-        return f"{label}  {costs['params'] / 1e6:.2f}M params  {costs['macs'] / 1e6:,.1f}M MACs"
+        return (
+            f"{label}  {in_millions(costs['params'], 2)} params  {in_millions(costs['macs'])} MACs"
+        )
 
     pruned, count = described["prunings"], described["candidates"]
     lists = {name: described[name] for name in ("recipes", "vocabularies")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,8 @@ def test_recipes_vocabularies_and_pruning_count_as_candidates(
 def test_without_them_there_is_a_candidate_a_shape(teacher_folder: Path, command: Said) -> None:
     assert command("space", "--teacher", teacher_folder) == (0, "")
     assert "valid students" in command.all and "in all" not in command.all
+    small = next(line for line in command.all.splitlines() if line.startswith("smallest"))
+    assert re.search(r"  \d+k params  \d+k MACs$", small), "0.00M says nothing"
     code, error = command("space", "--teacher", teacher_folder, "--recipes", "default,nonesuch")
     assert code == 2 and "nonesuch" in error
 
