@@ -259,7 +259,7 @@ def _allotted(
 def _trials(name: str, left: float, estimate: Estimate, *, screens: bool = False) -> list[Step]:
     if not left:
         return []
-    title = f"{name}, {several(f'{left:g}', 'trial')}"
+    title = f"{name}, {several(math.ceil(left), 'trial')}"
     parts = {SCREENING: estimate.warm_start(left)} if screens else {}
     return [Step(name, title, {**parts, name: left * estimate.trial()}, "trial")]
 

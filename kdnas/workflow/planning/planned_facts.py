@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,9 +65,8 @@ class Facts:
         if self.student:
             return {"student": f"{self.student}; {legend}", **narrow}
         about = "" if self.budget is None else "about "
-        left = (
-            f"{about}{self.trials_left:g} to be tried" if self.trials_left else "none left to try"
-        )
+        count = math.ceil(self.trials_left)  # with rungs a part of a training may be left
+        left = f"{about}{count} to be tried" if count else "none left to try"
         found = {"candidates": f"{self.space:,}, {left} ({self.sampler}); {legend}", **narrow}
         if self.recipes > 1:
             found["recipes"] = f"{self.recipes}; full trainings as by the one that takes longest"

@@ -28,6 +28,7 @@ from kdnas.workflow.planning.estimate import Estimate, share_asked
 from kdnas.workflow.planning.forecast import forecast, share_of_time
 from kdnas.workflow.planning.planned_facts import LEGEND
 from kdnas.workflow.planning.probe import Speeds, usual_shape
+from kdnas.workflow.preparing import trials_spent
 from kdnas.workflow.preparing.inputs import load_given_teacher, read_inputs
 from kdnas.workflow.preparing.prepare import prepare_teacher
 
@@ -75,6 +76,19 @@ def test_a_plan_has_every_recipe_the_rungs_and_what_is_kept_in_reserve(
     words = "\n".join(told.lines)
     assert re.search(r"^  rungs +2: all train a little", words, re.MULTILINE)
     assert re.search(r"^  reserve +30 s of --budget 10m$", words, re.MULTILINE)
+
+
+def test_a_part_of_a_training_that_is_left_is_planned_as_a_whole_one(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = open_context(make_run(rungs=2, trials=20, random_control="off"))
+    monkeypatch.setattr(trials_spent, "trials_spent", lambda *_, **__: 20 - 5 / 3)
+    inputs = read_inputs(context)
+    given = load_given_teacher(context, inputs)
+    told = forecast(context, inputs, given)
+    words = " ".join(" ".join(told.lines).split())
+    assert ", 2 to be tried (" in words and "search, 2 trials" in words
+    assert told.described["trials_left"] == pytest.approx(5 / 3)
 
 
 def test_a_teacher_that_another_run_fine_tuned_is_known(
