@@ -239,7 +239,8 @@ def resolve(settings: Settings) -> Settings:
     given = settings.architecture or (None if settings.searches else settings.pruned)
     parts = filter(None, (teacher_name, task_name, given))
     out = settings.out or RUNS / "-".join(parts)
-    earlier = [_absolute(name) or name for name in split(settings.learn_from or "")]
+    runs = (_absolute(name) or name for name in split(settings.learn_from or ""))
+    earlier = dict.fromkeys(runs)  # each counts once
     changes = {
         **{k: _absolute(getattr(settings, k)) for k in MODELS_AND_TEXTS},
         "task": _absolute_file(settings.task),

@@ -63,6 +63,16 @@ def test_a_study_that_was_made_again_has_its_lessons(
     assert again.user_attrs[LESSONS] == lost.user_attrs[LESSONS] != []
 
 
+def test_a_run_that_is_named_twice_counts_once(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    first, second = made(tmp_path / "first"), made(tmp_path / "second", trials=5)
+    link = tmp_path / "link"
+    link.symlink_to(first)
+    twice = make_run(learn_from=f"{first},{second},{first},{link}")
+    assert twice.settings.learn_from == f"{first},{second}"
+
+
 def learning(run: Run, folder: Path) -> Stepwise:
     settings = run.settings.model_copy(update={"learn_from": str(folder)})
     return Stepwise(Run(run.folder, settings))
