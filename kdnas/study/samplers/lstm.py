@@ -31,6 +31,7 @@ from kdnas.study.samplers._history import (
 )
 from kdnas.study.samplers._lessons import Lessons
 from kdnas.study.samplers._targets import Targets, finite_constraints, scalarise
+from kdnas.study.samplers._ways import CONTRAST, NEIGHBOURS, contrast, nearest_first, way_of
 
 # Independent streams of random numbers under one seed.
 PICK_STREAM, POOL_STREAM, WEIGHTS_STREAM, NETWORK_STREAM, INDEPENDENT_STREAM = range(5)
@@ -46,7 +47,8 @@ class LSTMControllerSampler(BaseSampler):
     Trials come in episodes. The first is random; afterwards every valid architecture that was not
     tried yet is scored by controllers trained on all finished trials, see
     `kdnas.study.samplers._controller`. The score is the mean prediction plus a share of the
-    ensemble's spread.
+    ensemble's spread. With one objective, every third trial goes to a neighbour of the best one,
+    and every third is ranked by another score, see `kdnas.study.samplers._ways`.
 
     It learns from more than complete trials. Infeasible ones (`trial.set_constraint`, above 0)
     teach where the constraints hold: the score falls where that is unlikely.
@@ -246,8 +248,13 @@ class LSTMControllerSampler(BaseSampler):
             return targets.log_feasibility(predicted)
         rewards = targets.rewards(predicted, self._rng(turn, WEIGHTS_STREAM))
         score = rewards.mean(axis=0) + self._curiosity * rewards.std(axis=0)
+        way = way_of(len(seen), len(trained), len(study.directions))
+        if way == CONTRAST:
+            codes = np.array([one.code for one in trained])
+            score = contrast(pool, codes, [one.reward for one in trained], space.sizes)
         feasible = np.minimum(1.0, np.exp(targets.log_feasibility(predicted)) / _LIKELY)
-        return np.asarray((score - score.min()) * feasible)
+        score = np.asarray((score - score.min()) * feasible)
+        return nearest_first(score, pool, best) if way == NEIGHBOURS else score
 
     def _rewarded(
         self, seen: Sequence[Observation], directions: Sequence[StudyDirection], turn: int

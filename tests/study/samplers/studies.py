@@ -43,6 +43,12 @@ def grow(params: dict[str, Any]) -> float:
     return params["layers"] / 6 + params["hidden"] / 312 + params["heads"] / 8
 
 
+def widen(params: dict[str, Any]) -> float:
+    """The like of it for the large space, from 0.8 to 4."""
+    sizes = params["hidden"] / 384 + params["intermediate"] / 1536
+    return float(params["layers"] / 8 + params["heads"] / 12 + sizes)
+
+
 def run(
     study: Study, n_trials: int, space: Space, objective: Callable[..., Any] = grow
 ) -> list[dict[str, Any]]:
