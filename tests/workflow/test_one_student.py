@@ -20,6 +20,7 @@ from transformers import AutoModelForSequenceClassification
 from kdnas import KdnasError, distill, load_run, predict, resume
 from kdnas.files.artifact import content_of
 from kdnas.report.model import DISTILLED
+from kdnas.scoring.costs import FINAL
 from kdnas.workflow.distilling import choose
 from kdnas.workflow.distilling.measure import Control
 
@@ -65,6 +66,15 @@ def test_the_report_has_student_control_and_floor_and_no_search(made: Path) -> N
     assert "search" not in report.verdict and report.speedup > 0
     assert found.trials.empty and found.scored.empty and found.front.empty
     assert json.loads((made / "report.json").read_text())["search"] is None
+
+
+def test_the_table_of_latencies_has_the_timing_of_the_costs(made: Path) -> None:
+    report = load_run(made).report
+    assert report is not None
+    [cell] = [one for one in report.latency if (one.batch, one.length) == (1, 16)]
+    costs = [one.latency_ms for one in (report.student, report.teacher)]
+    assert [cell.student_ms, cell.teacher_ms] == pytest.approx(costs, abs=1e-3)
+    assert cell.repeats == FINAL * QUICK["latency_repeats"]
 
 
 def test_the_student_is_a_plain_checkpoint_with_a_card(made: Path) -> None:

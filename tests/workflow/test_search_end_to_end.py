@@ -91,9 +91,6 @@ def test_the_report(finished: Path) -> None:
     own, on_labels = made[SEARCHED], made["fine-tuned without KD"]
     for same in ("params", "latency_ms", "speedup"):  # of one shape: timed once
         assert on_labels[same] == own[same]
-    [cell] = [one for one in report["latency"] if (one["batch"], one["length"]) == (1, 16)]
-    timed = [cell["student_ms"], cell["teacher_ms"]]  # the table has the timing of the costs
-    assert timed == [report[who]["latency_ms"] for who in ("student", "teacher")]
     picked = made["hand-picked, as fast"]["architecture"]
     half = (report["teacher"]["architecture"]["num_hidden_layers"] + 1) // 2
     assert picked["num_hidden_layers"] == half and picked != made[SEARCHED]["architecture"]
