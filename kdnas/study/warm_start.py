@@ -24,7 +24,7 @@ from kdnas.study.samplers.table import LEARNING
 # (docs/results/samplers.md).
 WARM_START_SHARE = 8
 # Within limits, few trials find little that is better than what a person would pick: those picks,
-# or two shapes at least. They leave the sampler half of the trials.
+# or two shapes at least. They leave the sampler half of the trials, rounded down.
 LEAST_WITHIN_LIMITS, PICKED_SHARE = 2, 2
 # One planned trial in this many is what was best in earlier studies.
 LEARNT_SHARE = 8
@@ -41,7 +41,8 @@ def warm_start(
 
     The best guesses come first (`picked`): what a person would pick, what was best of many before
     any training. Published shapes and the corners of the space follow; of limits those that cost
-    about as much as the first guess, and none that cannot keep them. Of students without layers,
+    about as much as the first guess, and none that cannot keep them. Where the teacher may be
+    pruned, that is tried right after the best guess (`pruned_first`). Of students without layers,
     where there are any, the widest is tried. Where recipes or vocabularies are to be chosen, the
     best guess is tried with each. What was best in earlier studies comes before published shapes,
     unless the sampler learns from those studies itself.
@@ -54,12 +55,15 @@ def warm_start(
     if picked and limits:
         like = meter.macs_of(picked[0])
         first.sort(key=lambda c: abs(math.log(meter.macs_of(c) / like)))
-    guesses = [*picked, *without_layers(space, limits, meter)]
+    guesses = [*picked[:1], *pruned_first(space, limits, meter), *picked[1:]]
+    guesses += without_layers(space, limits, meter)
     guesses += variants(space, [*picked, *first][0]) if picked or first else []
     if settings.sampler not in LEARNING:
         guesses += [c for c in first_lessons(study, space, count) if may_keep(limits, c, meter)]
     guesses, first = list(dict.fromkeys(guesses)), list(dict.fromkeys((*guesses, *first)))
-    least = max(LEAST_WITHIN_LIMITS if limits else 0, min(len(guesses), count // PICKED_SHARE))
+    least = max(
+        LEAST_WITHIN_LIMITS if limits else 0, min(len(guesses), math.ceil(count / PICKED_SHARE))
+    )
     for candidate in first[: min(count, max(least, count // WARM_START_SHARE))]:
         study.enqueue_trial(space.params(candidate), skip_if_exists=True)
     study.set_user_attr(WARM, True)
@@ -82,12 +86,27 @@ def first_lessons(study: Study, space: SearchSpace, count: int) -> list[Candidat
 
 def published(space: SearchSpace) -> list[Candidate]:
     """Published shapes and the corners of a space, trained and spelled as usual."""
-    usual = Candidate(space.teacher, usual_recipe(space), space.vocabularies[0])
-    known = [replace(usual, architecture=shape) for shape in known_shapes(space)]
-    if space.prunings:  # one of the many beside thousands of shapes, which chance would not try
-        middle = space.prunings[len(space.prunings) // 2]
-        known.insert(1, replace(usual, pruning=middle))
-    return known
+    usual = usual_candidate(space)
+    return [replace(usual, architecture=shape) for shape in known_shapes(space)]
+
+
+def pruned_first(space: SearchSpace, limits: Limits, meter: CostMeter) -> list[Candidate]:
+    """The teacher pruned to a limit on the speed, or to the middle of what may keep the limits.
+
+    They are one or two beside thousands of shapes, which chance would not try. None where nothing
+    is pruned.
+    """
+    usual = usual_candidate(space)
+    pruned = [replace(usual, pruning=one) for one in space.prunings]
+    if to_limit := [one for one in pruned if one.pruning.speedup]:
+        return to_limit
+    fitting = [one for one in pruned if may_keep(limits, one, meter)]
+    return fitting[len(fitting) // 2 :][:1]
+
+
+def usual_candidate(space: SearchSpace) -> Candidate:
+    """The teacher's shape, trained and spelled as a person does who does not choose."""
+    return Candidate(space.teacher, usual_recipe(space), space.vocabularies[0])
 
 
 def usual_recipe(space: SearchSpace) -> str:

@@ -176,6 +176,28 @@ def test_the_widest_student_without_layers_is_tried_by_each_recipe_for_them(run:
     assert queued(pipeline, [], space)[:2] == narrow
 
 
+def test_a_pruned_student_is_always_tried_early(run: Run) -> None:
+    pipeline = changed(run, trials=12)
+    prunings = [Pruning("ziplm", sparsity=one) for one in (0.3, 0.5, 0.8)]
+    space = pipeline.space.with_recipes(["default", "logits"], static=["static"])
+    space = space.with_prunings(prunings)
+    shapes = [Candidate(shape) for shape in known_shapes(space)]
+    middle = Candidate(space.teacher, pruning=prunings[1])
+    for picked in ([], shapes[:1], shapes[:3]):  # without and with screening
+        found = queued(pipeline, picked, space)
+        assert found[: len(picked[:1]) + 1] == [*picked[:1], middle]
+        assert [one for one in found if one.pruning] == [middle]
+        assert {one.recipe for one in found} == {"default", "logits", "static"}
+    pipeline.run.settings = pipeline.settings.model_copy(update={"trials": 3})
+    assert queued(pipeline, [], space)[0] == middle
+    assert queued(pipeline, shapes[:3], space) == [shapes[0], middle]
+    to_limit = [Pruning("ziplm", speedup=8.64, layers=n) for n in (0, 2)]
+    pipeline.run.settings = pipeline.settings.model_copy(update={"trials": 12})
+    pruned = [replace(middle, pruning=one) for one in to_limit]
+    limited = pipeline.space.with_prunings(to_limit)
+    assert queued(pipeline, shapes[:1], limited) == [shapes[0], *pruned]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("thread_clock")
 def test_within_limits_the_first_trials_are_what_a_person_would_pick(run: Run) -> None:

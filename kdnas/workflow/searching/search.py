@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from textwrap import wrap
 
 from optuna.samplers import BaseSampler
@@ -32,7 +31,7 @@ from kdnas.study.record import rows_on_record
 from kdnas.study.samplers import make_sampler
 from kdnas.study.storage import disconnect, storage_url
 from kdnas.study.study import control_name, create_study, evaluated
-from kdnas.study.warm_start import may_begin, published, usual_recipe, warm_start
+from kdnas.study.warm_start import may_begin, published, usual_candidate, warm_start
 from kdnas.study.whole import CONTROL, check_whole
 from kdnas.tasks import DEFAULT_TASK
 from kdnas.teachers.cache import fingerprint
@@ -159,14 +158,12 @@ def _first(prepared: Prepared, study: Study) -> list[Candidate]:
     Without a score of untrained students, what a person would pick at several depths.
     """
     settings, space = prepared.context.settings, prepared.inputs.space
-    like = Candidate(space.teacher, usual_recipe(space), space.vocabularies[0])
+    like = usual_candidate(space)
     limited = bool(Limits.of(settings))
     picked = first_picks(prepared, like) if limited else []
     trials = expected_trials(study, settings.trials)
     best = screened(prepared, [*picked, *published(space)], like, trials)
-    # Pruned to the limit there are one or two, which chance would not try.
-    pruned = [replace(like, pruning=one) for one in space.prunings if one.speedup]
-    return list(dict.fromkeys((*picked[:1], *pruned, *(best or picked))))
+    return list(dict.fromkeys((*picked[:1], *(best or picked))))
 
 
 def random_search(prepared: Prepared, study: Study, *, finish: bool = False) -> Study | None:
