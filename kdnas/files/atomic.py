@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import shutil
+import stat
 import time
 import unicodedata
 from collections.abc import Iterator
@@ -50,9 +51,8 @@ def replace_file(path: Path, needed: int | None = None, *, private: bool = False
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
         try:
-            if private:
-                partial.touch(mode=0o600)
-            yield partial
+            with _mode_kept(partial, 0o600 if private else 0o666):
+                yield partial
             set_aside_unless_file(path)
             partial.replace(path)
         finally:
@@ -67,7 +67,8 @@ def make_file(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
         try:
-            yield partial
+            with _mode_kept(partial, 0o666):
+                yield partial
             try:
                 os.link(partial, path)
             except FileExistsError:
@@ -267,6 +268,21 @@ def _forbids(error: OSError, path: Path) -> bool:
 def _beside(path: Path, kind: str) -> Path:
     """This process's own name for what it writes or moves beside a path."""
     return path.with_name(f".{path.name}.{process_name().replace(':', '~')}.{kind}")
+
+
+@contextmanager
+def _mode_kept(partial: Path, mode: int) -> Iterator[None]:
+    """Makes an empty file to write to, and gives what took its place the same mode at the end.
+
+    Of `mode`, what the umask takes away is left out. Libraries such as safetensors make files anew
+    that only their owner reads.
+    """
+    partial.unlink(missing_ok=True)
+    partial.touch(mode)
+    made = stat.S_IMODE(partial.stat().st_mode)
+    yield
+    if stat.S_IMODE(partial.stat().st_mode) != made:
+        partial.chmod(made)
 
 
 def _left(path: Path, kind: str) -> list[Path]:

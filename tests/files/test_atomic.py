@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -8,11 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from kdnas.errors import KdnasError
 from kdnas.files import atomic
 from kdnas.files.artifact import Artifact
 from kdnas.files.atomic import (
+    make_file,
     make_writable,
     read_json,
     replace_file,
@@ -136,6 +140,25 @@ def test_an_interrupted_swap_puts_the_old_folder_back(
         (partial / "content").write_text("second")
     assert (folder / "content").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_files_have_the_mode_of_others_whoever_makes_them(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        for path, written in (
+            (tmp_path / "a.safetensors", replace_file(tmp_path / "a.safetensors")),
+            (tmp_path / "b.safetensors", make_file(tmp_path / "b.safetensors")),
+        ):
+            with written as partial:
+                save_file({"x": torch.zeros(2)}, partial)  # for their owner alone
+            assert stat.S_IMODE(path.stat().st_mode) == mode
+        write_text(tmp_path / "password", "x", private=True)
+        assert stat.S_IMODE((tmp_path / "password").stat().st_mode) == 0o600
+    finally:
+        os.umask(before)
 
 
 def test_what_is_no_json_is_none(tmp_path: Path) -> None:
