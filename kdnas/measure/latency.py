@@ -124,6 +124,14 @@ class LatencySettings:
     precision: float = 0.0
     warm_up: int | None = None
 
+    @property
+    def key(self) -> dict[str, Any]:
+        """What identifies times that are kept: the fields that are set.
+
+        A new field, None by default, thus leaves times valid that an earlier kdnas kept.
+        """
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
 
 @dataclass(frozen=True)
 class Latency:

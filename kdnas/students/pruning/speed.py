@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,7 @@ def latency_table(
     """
     key = {
         "teacher": {"model_type": teacher.config.model_type, **shape_of(teacher.config).params},
-        "settings": asdict(settings),
+        "settings": settings.key,
         "runtime": runtime_name(runtime),
         "device": str(teacher.device),
         "host": platform.node(),

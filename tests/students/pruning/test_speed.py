@@ -154,6 +154,8 @@ def test_a_table_of_a_real_teacher_is_measured_once(
     assert (key_of(path) or {})["runtime"].startswith(
         {"torch": "torch", "onnx": "onnxrun"}[runtime]
     )
+    of_yesterday = {"batch": 1, "length": 8, "repeats": 2, "quiet": False, "precision": 0.0}
+    assert (key_of(path) or {})["settings"] == of_yesterday, "or kept tables are measured again"
     monkeypatch.setattr(speed, "measure_table", None)  # would fail
     assert latency_table(path, teacher, TIMED, runtime) == table
 
