@@ -73,7 +73,8 @@ def report_lines(
         lines = closing_lines(data.report, folder)
         lines += [f"wrote {page}"] if page != own else []
     else:
-        lines = [*progress_lines(data.progress), f"no student yet; run: kdnas resume {folder}"]
+        missing = data.missing[0].lower() + data.missing[1:]
+        lines = [*progress_lines(data.progress), f"{missing}; run: kdnas resume {folder}"]
         lines += ["", f"report:  {page}"]
     return lines + ([f"picture: {picture}"] if picture else [])
 

@@ -66,7 +66,8 @@ class LoadedRun:
         return str(self.folder)
 
     def __repr__(self) -> str:
-        state = "no student yet" if self.report is None else self.report.verdict
+        state = "not reported yet" if self.student else "no student yet"
+        state = self.report.verdict if self.report else state
         return f"LoadedRun({str(self.folder)!r}: {state})"
 
     @property
@@ -212,14 +213,7 @@ def load_run(run: str | PathLike[str]) -> LoadedRun:
     """
     opened = Run.open(Path(run))
     data = read_run(opened)
-    student = opened.folder / "student"
-    return LoadedRun(
-        opened.folder,
-        opened.settings,
-        data.table,
-        data.report,
-        student if (student / "config.json").exists() else None,
-    )
+    return LoadedRun(opened.folder, opened.settings, data.table, data.report, data.student)
 
 
 def new_run(
