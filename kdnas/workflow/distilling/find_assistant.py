@@ -20,6 +20,7 @@ from kdnas.errors import KdnasError
 from kdnas.evaluation.scores import scores_and_intervals
 from kdnas.recipes.full import run_recipe
 from kdnas.runtime.console import say
+from kdnas.runtime.formatting import several
 from kdnas.space import Architecture, Candidate, PrunedArchitecture, Pruning
 from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.space.pruning import SPARSITIES
@@ -68,7 +69,7 @@ def find_assistant(
         device = context.runtime.device
         parts = [partial(masked, of_paths=masks(network, one, device)) for one in kept.values()]
         job = replace(prepared.full(candidate.recipe), parts=parts)
-        say(f"{folder.name}: distilling {len(tried)} sparsities in one network")
+        say(f"{folder.name}: distilling {several(len(tried), 'pruned student')} in one network")
         state = run_recipe(job, candidate, work, folder.name, lambda: StudentState(network))
         students = {one: sliced(state.model.cpu(), left) for one, left in kept.items()}
         scores = {one: _score(prepared, student) for one, student in students.items()}

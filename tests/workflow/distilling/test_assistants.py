@@ -252,6 +252,16 @@ def test_an_assistant_is_found_in_a_sandwich(given: dict[str, Any]) -> None:
     assert before == after and (home / "student" / "model.safetensors").exists()
 
 
+@pytest.mark.slow
+def test_a_lone_assistant_is_not_told_of_as_several(
+    given: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = distill(**{**given, "sparsity": 0.4}, assistants="auto").folder
+    assert (home / "assistants" / "assistant-gradient-auto-40").is_dir()
+    told = capsys.readouterr()
+    assert "distilling 1 pruned student in one network" in told.out + told.err
+
+
 def test_assistants_that_are_tried_are_larger_than_their_student() -> None:
     """Three layers of 4 heads and 64 neurons: a third of the weights are heads'."""
     teacher = Architecture(3, 4, 32, 64, "gelu")
