@@ -96,13 +96,6 @@ class ReportData:
         return folder if (folder / "config.json").exists() else None
 
     @property
-    def missing(self) -> str:
-        """Why a run has no report, as a sentence without its end."""
-        if self.student is None:
-            return "No student is finished yet"
-        return "The student is trained, but not reported yet"
-
-    @property
     def winner_shape(self) -> AnyArchitecture | None:
         """The architecture of the winner, or of the student without a search."""
         if self.study is None:

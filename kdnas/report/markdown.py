@@ -17,7 +17,7 @@ def markdown_of(data: ReportData) -> str:
     lines = [f"### {_text(data.title)}", ""]
     table, known = models_table(data), worth(data)
     if data.report is None or table is None:
-        told = progress_lines(data.progress) or [f"{data.missing}."]
+        told = progress_lines(data.progress) or ["No student is finished yet."]
         lines += [f"{_text(line)}  " for line in told]
         return "\n".join(lines) + "\n"
     lines += [_text(data.report.verdict), "", *_table(table.head, table.rows), ""]

@@ -73,8 +73,9 @@ def report_lines(
         lines = closing_lines(data.report, folder)
         lines += [f"wrote {page}"] if page != own else []
     else:
-        missing = data.missing[0].lower() + data.missing[1:]
-        lines = [*progress_lines(data.progress), f"{missing}; run: kdnas resume {folder}"]
+        trained = "the student is trained, but not reported yet"
+        state = trained if data.student else "no student yet"
+        lines = [*progress_lines(data.progress), f"{state}; run: kdnas resume {folder}"]
         lines += ["", f"report:  {page}"]
     return lines + ([f"picture: {picture}"] if picture else [])
 

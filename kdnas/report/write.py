@@ -166,7 +166,7 @@ def lead(data: ReportData, *, live: bool = False) -> list[str]:
     if report is None:
         done = ". ".join(line[0].upper() + line[1:] for line in progress_lines(data.progress))
         further = "." if live else ": continue with kdnas resume."
-        return [*([f"{done}."] if done else []), f"{data.missing}{further}"]
+        return [*([f"{done}."] if done else []), f"No student is finished yet{further}"]
     student, known = report.student, worth(data)
     return [
         report.verdict,

@@ -43,7 +43,7 @@ LOOKS = {"teacher": ("diamond", style.TEACHER, 13), "student": ("star", style.FR
 def scores_section(data: ReportData) -> Section:
     """A dot a metric and model, and the table with the exact scores."""
     if not data.report:
-        return replace(SCORES, missing=f"{data.missing}: continue with kdnas resume.")
+        return replace(SCORES, missing="No student is finished yet: continue with kdnas resume.")
     models, metrics = data.report.models, list(data.report.student.scores)
     rows = []
     for name, model in models:
