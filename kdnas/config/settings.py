@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from kdnas.config.black_box import with_defaults
@@ -74,7 +75,7 @@ class Settings(Values):
                 values[name] = "off"
         for name, value in values.items():
             field = cls.model_fields.get(name)
-            if field and (problem := _problem(value, field.annotation)):
+            if field and (problem := _problem(value, field)):
                 raise ValueError(f"invalid --{name.replace('_', '-')} {problem}")
         if values.get("budget") is not None and values.get("trials") is None:
             values["trials"] = MOST_TRIALS
@@ -87,13 +88,15 @@ class Settings(Values):
         return self
 
 
-def _problem(value: Any, kind: Any) -> str | None:
+def _problem(value: Any, field: FieldInfo) -> str | None:
     """A value that no option of its kind takes, and what to give instead."""
+    kind, extra = field.annotation, field.json_schema_extra
+    may_be_empty = isinstance(extra, dict) and extra["may_be_empty"]
     if isinstance(value, bool) and kind is not bool:
         is_text = str in (kind, *get_args(kind)) or Path in get_args(kind)
         hint = "; put it in quotes" if is_text else ""
         return f"{shown(value)}: only switches take true or false{hint}"
-    if isinstance(value, str) and not value.strip():
+    if isinstance(value, str) and not value.strip() and not may_be_empty:
         return f"'{shown(value)}': it is empty; leave it out for the default"
     if isinstance(value, str | Path) and "\0" in str(value):
         return f"{shown(value)}: no text or path may hold a NUL character"

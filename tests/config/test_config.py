@@ -35,6 +35,14 @@ def test_flags_win_over_the_file_and_hyphens_are_underscores(tmp_path: Path) -> 
     assert (settings.trials, settings.mini_epochs, settings.alpha) == (9, 2, -0.06)
 
 
+@pytest.mark.parametrize("prefix", ["", " "])
+def test_an_empty_prefix_is_one(tmp_path: Path, prefix: str) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(f"source_prefix: '{prefix}'\n")
+    assert load_settings([file], {}).source_prefix == prefix
+    assert validated({"source_prefix": prefix}).source_prefix == prefix
+
+
 def test_a_later_file_wins(tmp_path: Path) -> None:
     first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
     first.write_text("trials: 7\nalpha: -0.3\n")

@@ -176,6 +176,27 @@ def test_one_shape_is_distilled_without_a_search(folder: Path) -> None:
     assert model.config.d_model == 16
 
 
+@pytest.mark.slow
+def test_a_student_goes_without_its_teachers_prefix(
+    folder: Path, command: Said, tmp_path: Path
+) -> None:
+    """It is left out in training, prediction and export, in the card and the config."""
+    teacher = save_writer(tmp_path / "t5", "t5", prefix="the good ")
+    options = {name: value for name, value in FEW.items() if name not in ("trials", "space")}
+    options |= {"out": tmp_path / "run", "data_dir": folder, "force": True, "source_prefix": ""}
+    distill(teacher=teacher, task=folder / "captions.yaml", architecture="1+1x16-h2", **options)
+    assert AutoConfig.from_pretrained(tmp_path / "run" / "student").prefix == ""
+    [found] = predict(tmp_path / "run", ["the bad film"])
+    model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "run" / "student")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run" / "student")
+    ids = model.generate(**tokenizer(["the bad film"], return_tensors="pt"))
+    assert found["generated"] == tokenizer.decode(ids[0], skip_special_tokens=True).strip()
+    code, _ = command("export", tmp_path / "run", "--format", "onnx", "--out", tmp_path / "out")
+    assert code == 0, command.all
+    told = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert told["writing"]["prefix"] == "" and told["writing"]["texts_compared"] == 24
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

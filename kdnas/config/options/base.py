@@ -28,13 +28,20 @@ class Options(BaseModel):
 
 
 def setting(
-    default: Any, description: str, *, main: bool = False, form: str | None = None, **limits: Any
+    default: Any,
+    description: str,
+    *,
+    main: bool = False,
+    form: str | None = None,
+    may_be_empty: bool = False,
+    **limits: Any,
 ) -> Any:
     """One option: its default and its help text.
 
     Args:
         main: Whether a person needs it in the first week; --help then shows it.
         form: What stands for its value in help, such as URL; default: by its type, such as INT.
+        may_be_empty: Whether a text without a letter means something else than the default.
     """
-    shown_in_help: JsonDict = {"main": main, "form": form}
-    return Field(default, description=description, json_schema_extra=shown_in_help, **limits)
+    extra: JsonDict = {"main": main, "form": form, "may_be_empty": may_be_empty}
+    return Field(default, description=description, json_schema_extra=extra, **limits)

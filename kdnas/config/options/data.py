@@ -78,7 +78,8 @@ class DataOptions(Options):
     source_prefix: str | None = setting(
         None,
         "Sequence-to-sequence: what is put before each source, such as 'translate English to "
-        "German: ' for T5; default: the prefix in the teacher's config, if any.",
+        "German: ' for T5, or '' for nothing; default: the prefix in the teacher's config, if any.",
         form="TEXT",
+        may_be_empty=True,
     )
     tasks: dict[str, dict[str, Any]] = setting({}, "Definitions of further tasks (YAML only).")
