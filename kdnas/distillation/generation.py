@@ -18,6 +18,7 @@ from kdnas.runtime.console import progress
 from kdnas.runtime.device import Runtime, seed_all
 from kdnas.tasks import TASK_TYPES, EncodedExamples
 from kdnas.tasks.encode import Indices
+from kdnas.tasks.sequences.generate import PLAIN
 
 SEED = 0  # of a generation config that samples
 # What shows how fast a model writes: rows, tokens of each.
@@ -129,7 +130,7 @@ def seconds_a_row(
     for tokens in (1, 1 + PROBED_TOKENS):
         start = time.perf_counter()
         with torch.random.fork_rng(devices=[]), runtime.autocast():
-            model.generate(**read, **dict.fromkeys(lengths, tokens), num_return_sequences=1).cpu()
+            model.generate(**read, **dict.fromkeys(lengths, tokens), **PLAIN).cpu()
         times.append(time.perf_counter() - start)
     step = max(0.0, times[1] - times[0]) / PROBED_TOKENS
     length = float(np.diff(data.unit_offsets).mean()) if len(data) else 0.0

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from transformers import GenerationConfig, PreTrainedModel
 
 from kdnas.measure.quiet import finish_queue, measuring
+from kdnas.tasks.sequences.generate import PLAIN
 
 WARM_UP = 3
 # Quartiles further apart than this share of the median: the machine was busy with something else.
@@ -101,7 +102,7 @@ def _always(model: PreTrainedModel, new_tokens: int) -> GenerationConfig:
         min_new_tokens=new_tokens,  # what is None here is the model's own: its end, too
         do_sample=False,
         num_beams=1,
-        num_return_sequences=1,
+        **PLAIN,
         use_cache=True,
         decoder_start_token_id=start,
         pad_token_id=start,

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -196,6 +197,55 @@ def test_teachers_that_cannot_do_it(
     none = ("--speedup", "none", "--out", tmp_path / "b")
     code, error = command("search", "--teacher", bart, *given, *none)
     assert code == 2 and "is not clearly better than a simple model: bleu" in error
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (
+            {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5},
+            "num_beam_groups 2, with which kdnas cannot write; remove num_beam_groups and "
+            "diversity_penalty from its generation_config.json",
+        ),
+        ({"penalty_alpha": 0.6, "top_k": 4}, "penalty_alpha 0.6, with which kdnas cannot write"),
+        ({"num_beams": 2, "force_words_ids": [[5]]}, "force_words_ids [[5]], with which"),
+        ({"dola_layers": "high"}, "dola_layers high, with which"),
+        ({"stop_strings": ["."]}, "stop_strings ['.'], with which"),
+        ({"prompt_lookup_num_tokens": 3}, "prompt_lookup_num_tokens 3, with which"),
+    ],
+)
+def test_ways_of_writing_that_need_more_are_refused(
+    asked: dict[str, Any], message: str, folder: Path, command: Said, tmp_path: Path
+) -> None:
+    """Before anything is computed, by every command."""
+    place = save_writer(tmp_path / "bart")
+    file = place / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **asked}))
+    task = ("--task", folder / "captions.yaml", "--data-dir", folder)
+    code, _ = command("predict", place, "the good market")
+    assert code == 2 and message in command.all and "Traceback" not in command.all, command.all
+    code, _ = command("evaluate", place, *task)
+    assert code == 2 and message in command.all and "Traceback" not in command.all, command.all
+    code, _ = command("search", "--teacher", place, *task, "--out", tmp_path / "run")
+    assert code == 2 and message in command.all and "Traceback" not in command.all, command.all
+    assert not (tmp_path / "run").exists()
+
+
+def test_with_beams_some_settings_have_no_effect(folder: Path, tmp_path: Path) -> None:
+    place = save_writer(tmp_path / "bart")
+    file = place / "generation_config.json"
+    more = {"num_beams": 2, "penalty_alpha": 0.6, "dola_layers": "high"}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **more}))
+    assert isinstance(kdnas.predict(place, "the good market")[0]["generated"], str)
+
+
+def test_a_checkpoint_that_returns_more_than_texts_writes_them(tmp_path: Path) -> None:
+    place = save_writer(tmp_path / "bart")
+    plain = kdnas.predict(place, "the good market")
+    file = place / "generation_config.json"
+    more = {"return_dict_in_generate": True, "output_scores": True}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **more}))
+    assert kdnas.predict(place, "the good market") == plain
 
 
 def test_a_teacher_that_writes_nonsense_is_refused_after_some_rows(

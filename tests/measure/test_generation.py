@@ -42,7 +42,10 @@ def test_latency_is_that_of_generation() -> None:
     assert latency.speedup > 1.5
 
 
-@pytest.mark.parametrize("settings", [{"num_beams": 3}, {"do_sample": True}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"num_beams": 3}, {"do_sample": True}, {"do_sample": True, "return_dict_in_generate": True}],
+)
 def test_of_several_returned_sequences_one_is_written(
     settings: dict[str, Any], runtime: Runtime
 ) -> None:

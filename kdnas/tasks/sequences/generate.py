@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 _PROBABILITIES = ("top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
 _SAMPLING = ("temperature", "top_k", *_PROBABILITIES)
 _BEAMS = ("early_stopping", "length_penalty")
+# One text for each source, as token ids alone, whatever the checkpoint returns.
+PLAIN: dict[str, Any] = {"num_return_sequences": 1, "return_dict_in_generate": False}
+# What asks for a way of writing that `refuse_ways` tells of; the latter but in a search with beams.
+_ALWAYS = ("force_words_ids", "constraints", "stop_strings", "token_healing")
+_WITHOUT_BEAMS = ("dola_layers", "prompt_lookup_num_tokens", "assistant_early_exit", "use_mtp")
 _CACHE = ("cache_implementation", "cache_config")
 
 
@@ -52,6 +57,34 @@ def start_option(model: Any, tokenizer: Any, read: int) -> dict[str, int]:
             f"generation_config.json to {read}"
         )
     return {"decoder_start_token_id": read}
+
+
+def refuse_ways(own: Any) -> None:
+    """Refuses a generation config of a way of writing that needs more than a model and sources.
+
+    Transformers 5 has some no more, but in code on the hub; others ask for a tokenizer, a second
+    model or one source at a time.
+
+    Raises:
+        KdnasError: It is one.
+    """
+    beams = (own.num_beams or 1) > 1
+    asked = {
+        # Of any number of beams: pseudo-labels are searched for with several.
+        "num_beam_groups": (getattr(own, "num_beam_groups", None) or 1) > 1,
+        "penalty_alpha": bool(getattr(own, "penalty_alpha", None)) and not (beams or own.do_sample),
+        **{name: bool(getattr(own, name, None)) for name in _ALWAYS},
+        **{name: bool(getattr(own, name, None)) and not beams for name in _WITHOUT_BEAMS},
+    }
+    found = next((name for name, is_asked in asked.items() if is_asked), None)
+    if found is None:
+        return
+    more = " and diversity_penalty" * (found == "num_beam_groups" and bool(own.diversity_penalty))
+    raise KdnasError(
+        f"the generation config of the model asks for {found} "
+        f"{shorten(str(getattr(own, found)), 60)}, with which kdnas cannot write; remove "
+        f"{found}{more} from its generation_config.json"
+    )
 
 
 def update_config(own: Any, values: Mapping[str, Any]) -> None:
@@ -93,5 +126,5 @@ def generated(model: Any, inputs: Mapping[str, Tensor], longest: int) -> Tensor:
     """
     read = {name: inputs[name] for name in ("input_ids", "attention_mask")}
     own = length_options(model, longest)
-    found: Tensor = model.generate(**read, **own, num_return_sequences=1)
+    found: Tensor = model.generate(**read, **own, **PLAIN)
     return found

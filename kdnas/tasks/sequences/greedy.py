@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdnas.errors import KdnasError
-from kdnas.tasks.sequences.generate import length_options
+from kdnas.tasks.sequences.generate import PLAIN, length_options
 
 # Fields of a generation config that change what is written and that rules do not have, each with
 # the value that changes nothing. Of sampling the one is enough that turns it on.
@@ -152,7 +152,7 @@ def greedy_config(rules: GreedyRules) -> Any:
         suppress_tokens=list(rules.banned) or None,
         no_repeat_ngram_size=rules.no_repeat or None,
         num_beams=1,
-        num_return_sequences=1,
+        **PLAIN,
         do_sample=False,
     )
 

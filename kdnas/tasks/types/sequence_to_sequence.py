@@ -19,7 +19,13 @@ from kdnas.runtime.formatting import several
 from kdnas.tasks.encode import EncodedExamples, Units, tokenise
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit, is_mark
 from kdnas.tasks.sequences import snippets
-from kdnas.tasks.sequences.generate import generated, length_options, start_option, update_config
+from kdnas.tasks.sequences.generate import (
+    generated,
+    length_options,
+    refuse_ways,
+    start_option,
+    update_config,
+)
 from kdnas.tasks.sequences.targets import (
     FORM,
     LONGEST,
@@ -163,8 +169,9 @@ class SequenceToSequence(TaskType):
 
         Raises:
             KdnasError: Its generation config begins texts with another token than it is trained to
-                read first, or is invalid.
+                read first, is invalid, or asks for a way of writing that kdnas does not have.
         """
+        refuse_ways(model.generation_config)
         if (prefix := options.get("source_prefix")) is not None:  # an empty one stands for none
             model.config.prefix = prefix
         longest = options.get("max_target_length", LONGEST)
