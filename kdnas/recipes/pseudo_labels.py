@@ -69,11 +69,14 @@ def written_texts(teacher: Teacher, rows: EncodedExamples, runtime: Runtime) -> 
     with file_lock(path.with_suffix(".lock"), "another process writes the same texts"):
         if whole.done():
             say(f"found the teacher's texts in {path}")
-        return whole.get(lambda: _write(teacher, rows, runtime, path.with_suffix(".jsonl")))
+        part = path.with_suffix(".jsonl")
+        texts = whole.get(lambda: _write(teacher, rows, runtime, part))
+        part.unlink(missing_ok=True)  # not before all of them are kept elsewhere
+    return texts
 
 
 def _write(teacher: Teacher, rows: EncodedExamples, runtime: Runtime, part: Path) -> list[str]:
-    """Writes the texts that a file of JSON lines does not have yet; it is then removed."""
+    """Writes the texts that a file of JSON lines does not have yet."""
     kind, lines = TASK_TYPES[rows.task_type], json_lines(part)
     texts = {int(line["row"]): str(line["text"]) for line in lines if {"row", "text"} <= {*line}}
     left = np.array([row for row in range(len(rows)) if row not in texts], dtype=np.int64)
@@ -86,5 +89,4 @@ def _write(teacher: Teacher, rows: EncodedExamples, runtime: Runtime, part: Path
             for row, text in zip(left[indices].tolist(), said, strict=True):
                 texts[row] = text
                 append_line(part, json.dumps({"row": row, "text": text}))
-    part.unlink(missing_ok=True)
     return [texts[row] for row in range(len(rows))]

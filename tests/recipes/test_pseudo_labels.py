@@ -18,6 +18,7 @@ from transformers import AutoModelForSeq2SeqLM
 
 from kdnas import load_run
 from kdnas.distillation import generation
+from kdnas.files.artifact import Artifact
 from kdnas.files.cache import cache_folder
 from kdnas.files.curves import Curves
 from kdnas.recipes import pseudo_labels
@@ -119,6 +120,32 @@ def test_a_killed_job_goes_on_where_it_was(
     assert len(texts) == 30 and asked == [30, 30 - len(kept)] and kept
     assert all(texts[line["row"]] == line["text"] for line in kept)
     assert written_texts(teacher, rows, runtime) == texts and len(asked) == 2
+    assert not part.exists()
+
+
+def test_a_job_that_is_killed_when_all_is_written_loses_nothing(
+    teacher: Teacher,
+    rows: EncodedExamples,
+    runtime: Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Not even between the last text and the file of all."""
+    monkeypatch.setenv("KDNAS_CACHE", str(tmp_path))
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Artifact, "write", killed)
+        written_texts(teacher, rows, runtime)
+    [part] = (cache_folder() / "pseudo-labels").glob("*.jsonl")
+    kept = [json.loads(line) for line in part.read_text().splitlines()]
+    assert len(kept) == 30
+    texts = written_texts(teacher, rows, runtime)
+    assert "writes texts for 0 rows" in "".join(capsys.readouterr())
+    assert [texts[line["row"]] for line in kept] == [line["text"] for line in kept]
     assert not part.exists()
 
 
