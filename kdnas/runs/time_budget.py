@@ -49,9 +49,12 @@ class TimeBudget:
         """Seconds left; below 0 once they are over."""
         return self.seconds - self.spent()
 
-    def expected(self, name: str) -> float:
-        """Seconds that a step should still take by itself; 0 for one that is done or unknown."""
-        return sum(map(self.plan.expected, self._steps(name)))
+    def expected(self, name: str, of: Collection[str] | None = None) -> float:
+        """Seconds that a step should still take by itself; 0 for one that is done or unknown.
+
+        `of` names the parts that count; default: all.
+        """
+        return sum(self.plan.expected(step, of) for step in self._steps(name))
 
     def later(self, but: Collection[str]) -> float:
         """Seconds that the steps of the plan still to come should take, without some of them."""

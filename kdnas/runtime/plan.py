@@ -187,10 +187,15 @@ class Plan:
         """Of the whole job, by all that is known now."""
         return sum(step.added * self.expected(step) for step in self.steps if not step.done)
 
-    def expected(self, step: Step) -> float:
-        """Seconds that a step, of this plan or not, still needs by itself, by what is known now."""
+    def expected(self, step: Step, of: Collection[str] | None = None) -> float:
+        """Seconds that a step, of this plan or not, still needs by itself, by what is known now.
+
+        `of` names the parts that count; default: all.
+        """
         overall, kinds = self._factors()
-        return (step.seconds - step.covered) * kinds.get(step.kind, overall)
+        counted = {name: s for name, s in step.parts.items() if of is None or name in of}
+        left = sum(s * (1 - step.shares.get(name, 0.0)) for name, s in counted.items())
+        return left * kinds.get(step.kind, overall)
 
     @property
     def share(self) -> float:

@@ -48,6 +48,9 @@ START_SECONDS, INTERVAL_SECONDS, PAGE_SECONDS = 0.3, 1.0, 5.0
 OF_ANY_STEP = 0.25
 
 Parts = dict[str, float]
+# What a recipe reads of its teacher: it takes as long for fewer epochs.
+SIGNAL, PSEUDO_LABELS, TRANSFER = "teacher signal", "pseudo-labels", "transfer set"
+OF_THE_TEACHER = (SIGNAL, PSEUDO_LABELS, TRANSFER)
 
 
 class Estimate:
@@ -59,12 +62,12 @@ class Estimate:
         self.shared = context.runtime.team.size  # processes that train together
         self.share = speeds.share * (OF_A_SPEED if self.settings.speedup else 1.0)
         self.lengths = for_students(inputs.data, context.settings).train.sizes
-        # Nobody knows yet which recipe on offer will train in full: the longest one, at worst.
-        # Students without layers train for many epochs in no time.
+        self.space = inputs.space
+        # Nobody knows yet which recipe on offer will train in full: the longest one, at worst, with
+        # what its teacher writes. Students without layers train for many epochs in no time.
         offered = list(every_recipe(self.settings).values())
         layered = [recipe for recipe in offered if recipe.students != STATIC]
-        self.full = max(layered or offered, key=self._steps)
-        self.space = inputs.space
+        self.full = max(layered or offered, key=self._seconds)
         self.widths = len({a.hidden_size for a in inputs.space.architectures})
 
     def teacher(self) -> Parts:
@@ -79,9 +82,9 @@ class Estimate:
     def signal(self) -> Parts:
         """The teacher's outputs for the proxy."""
         if self.settings.teacher_predictions is not None:  # they are in the file
-            return {"teacher signal": 0.0}
+            return {SIGNAL: 0.0}
         tokens = self.data.distillation.take(self.data.proxy).sizes.sum()
-        return {"teacher signal": STORING * int(tokens) * self.speeds.token}
+        return {SIGNAL: STORING * int(tokens) * self.speeds.token}
 
     def trial(self) -> float:
         """Seconds that a trial adds to a search.
@@ -129,27 +132,33 @@ class Estimate:
         Its share of the teacher's arithmetic says how long it trains and how long a step takes;
         default: the usual one's.
         """
+        return self._parts(self.full, signal=signal, share=share)
+
+    def _seconds(self, recipe: Settings) -> float:
+        """A whole recipe for one student."""
+        return sum(self._parts(recipe, signal=True).values())
+
+    def _parts(self, full: Settings, *, signal: bool, share: float | None = None) -> Parts:
         parts: Parts = {}
         read = {
-            (stage.data, stage.is_general): self._rows(stage, self.full)
-            for stage in self.full.full_stages
+            (stage.data, stage.is_general): self._rows(stage, full) for stage in full.full_stages
         }
         recorded = self.settings.teacher_predictions is not None
         asked = (each for (_, general), each in read.items() if general or not recorded)
         tokens = sum(int(lengths.sum()) for lengths in asked)
         if signal:
-            parts["teacher signal"] = STORING * tokens * self.speeds.token
-        if signal and reads_pseudo_labels(self.full):
-            parts["pseudo-labels"] = self.speeds.beams * self._predicting(
+            parts[SIGNAL] = STORING * tokens * self.speeds.token
+        if signal and reads_pseudo_labels(full):
+            parts[PSEUDO_LABELS] = self.speeds.beams * self._predicting(
                 for_students(self.data, self.settings).train
             )
-        if signal and self.speeds.row is not None and reads_transfer(self.full):
-            new = max(0, self.full.transfer_rows - len(self.lengths))
-            parts["transfer set"] = self.speeds.beams * self.speeds.row * new
-        for stage in self.full.full_stages:
+        if signal and self.speeds.row is not None and reads_transfer(full):
+            new = max(0, full.transfer_rows - len(self.lengths))
+            parts[TRANSFER] = self.speeds.beams * self.speeds.row * new
+        for stage in full.full_stages:
             times = FROZEN if stage.freeze_student else DISTILLING
-            longest, rows = self._longer(stage, share), self._rows(stage, self.full)
-            parts[stage.name] = times * self._training(longest, rows, share)
+            longest, rows = self._longer(stage, full, share), self._rows(stage, full)
+            parts[stage.name] = times * self._training(longest, rows, full, share)
         return parts
 
     def sandwich(self, *, signal: bool) -> Parts:
@@ -179,9 +188,9 @@ class Estimate:
 
     def labels_alone(self, share: float | None = None) -> Parts:
         """The control without a teacher; `share` as for `recipe`."""
-        stages = [self._longer(stage, share) for stage in self.full.full_stages]
+        stages = [self._longer(stage, self.full, share) for stage in self.full.full_stages]
         stage = stage_on_labels(self.full, stages)
-        return {stage.name: self._training(stage, self.lengths, share)}
+        return {stage.name: self._training(stage, self.lengths, self.full, share)}
 
     def report(self, students: int) -> float:
         """Scores of some students, latencies and pages of them and their teacher.
@@ -204,12 +213,6 @@ class Estimate:
             return self.speeds.row * len(rows)
         return self.speeds.token * int(rows.sizes.sum())
 
-    def _steps(self, recipe: Settings) -> int:
-        """Steps of a whole recipe."""
-        own = [longer(stage, self.share, recipe) for stage in recipe.full_stages]
-        stages = [(schedule_of(stage, recipe), stage) for stage in own]
-        return sum(schedule.steps(self._rows(stage, recipe)) for schedule, stage in stages)
-
     def _rows(self, stage: Stage, recipe: Settings) -> Indices:
         """The lengths of a stage's rows; those of a transfer set as the task's own."""
         if stage.data == "corpus" and self.data.corpus is not None:
@@ -221,13 +224,15 @@ class Estimate:
             return np.resize(self.lengths, recipe.transfer_rows)
         return self.lengths
 
-    def _longer(self, stage: Stage, share: float | None = None) -> Stage:
+    def _longer(self, stage: Stage, recipe: Settings, share: float | None = None) -> Stage:
         """A stage with the epochs of the usual student, or of one with another share."""
         writes = self.space.teacher.num_decoder_layers > 0
-        return longer(stage, 1.0 if writes else share or self.share, self.full)
+        return longer(stage, 1.0 if writes else share or self.share, recipe)
 
-    def _training(self, stage: Stage, lengths: Indices, share: float | None) -> float:
-        steps = schedule_of(stage, self.full).steps(lengths)
+    def _training(
+        self, stage: Stage, lengths: Indices, recipe: Settings, share: float | None
+    ) -> float:
+        steps = schedule_of(stage, recipe).steps(lengths)
         usual = self.speeds.arithmetic or self.speeds.share
         times = 1.0 if share is None else of_a_step(share) / of_a_step(usual)
         return times * steps * self.speeds.student_step / self.shared

@@ -11,6 +11,7 @@ from kdnas.config import settings_of
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
 from kdnas.study.winner import Winner, ranked_trials
+from kdnas.workflow.planning.estimate import OF_THE_TEACHER
 from kdnas.workflow.planning.forecast import DISTIL, foresee
 from kdnas.workflow.preparing.epochs_left import share_of, with_share
 from kdnas.workflow.preparing.prepare import Prepared
@@ -49,6 +50,7 @@ def _share(context: Context) -> float:
     needed, left = context.time.expected(DISTIL), context.time.left
     free = left - context.time.expected("report")
     own = context.settings.epochs_share
-    if needed <= max(free, 0.0) or not needed:
+    fixed = context.time.expected(DISTIL, of=OF_THE_TEACHER)  # however few epochs there are
+    if needed <= max(free, fixed):
         return own
-    return round(own * max(LEAST_SHARE, free / needed), 3)
+    return round(own * max(LEAST_SHARE, (free - fixed) / (needed - fixed)), 3)

@@ -15,10 +15,11 @@ import pytest
 from conftest import Said
 from optuna.trial import create_trial
 from support.tiny import small_config
+from support.tiny_writers import save_captions, save_writer
 
-from kdnas.config import Settings
+from kdnas.config import Settings, load_settings
 from kdnas.files import disk
-from kdnas.runs.context import open_context
+from kdnas.runs.context import Context, open_context
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.limits import Limits
 from kdnas.space import NOT_PRUNED, Pruning, SearchSpace
@@ -29,7 +30,7 @@ from kdnas.workflow.planning.forecast import forecast, share_of_time
 from kdnas.workflow.planning.planned_facts import LEGEND
 from kdnas.workflow.planning.probe import Speeds, usual_shape
 from kdnas.workflow.preparing import trials_spent
-from kdnas.workflow.preparing.inputs import load_given_teacher, read_inputs
+from kdnas.workflow.preparing.inputs import Inputs, load_given_teacher, read_inputs
 from kdnas.workflow.preparing.prepare import prepare_teacher
 
 
@@ -284,6 +285,31 @@ def test_plans_know_how_long_the_table_of_latencies_takes(make_run: Callable[...
     before = 1.0 + 1.5 * len({a.hidden_size for a in of_all}) * 7 * 3.0 * 1.5
     assert table(3.0, 1e-9) - before == pytest.approx(cells * (1 + 1 + 3) * 3.0 * 1.5)
     assert table(30.0, 1e-9) == pytest.approx(10 * before - 9)  # too slow even for that
+
+
+def _offering(folder: Path, *recipes: str) -> tuple[Context, Inputs]:
+    """A run of a teacher that writes, over recipes in some order."""
+    place = folder / "captions"
+    if not place.exists():
+        save_captions(folder, train=40, dev=8)
+        save_writer(folder / "bart")
+    given = {"teacher": str(folder / "bart"), "task": str(folder / "captions.yaml")}
+    given |= {"data_dir": folder, "recipes": ",".join(recipes), "out": folder / "-".join(recipes)}
+    given |= {"max_length": 16, "max_target_length": 16, "latency_length": 16, "batch_size": 4}
+    context = open_context(Run.create(load_settings([], given)))
+    return context, read_inputs(context)
+
+
+@pytest.mark.parametrize("writing", ["sequence-level", "transfer"])
+def test_plans_of_recipes_have_what_the_teacher_writes(writing: str, tmp_path: Path) -> None:
+    """In any order, however fast students learn."""
+    found = []
+    for names in (("default", writing), (writing, "default")):
+        context, inputs = _offering(tmp_path, *names)
+        speeds = Speeds(1.0, 1e-9, 1e-9, 1.0, 0.5, row=2.0, beams=3.0)
+        found.append(Estimate(context, inputs, speeds).recipe(signal=True))
+    assert found[0] == found[1]
+    assert found[0].get("pseudo-labels" if writing == "sequence-level" else "transfer set", 0) > 200
 
 
 def test_a_usual_student_of_few_parameters_has_factorised_embeddings() -> None:
