@@ -113,7 +113,9 @@ def read_file(
     wanted = _any_of(*([Column(name=text_column)] if text_column else columns))
     table = _table(path, wanted, spec)
     tell(table.source, table.assumed)
-    table = unnested(table, own)
+    first = (Column(name=text_column),) if text_column else own[:1]
+    second = (Column(name=pair_column),) if pair_column else own[1:]
+    table = unnested(table, (*first, *second))
     text, pair = _find(table, text_column, *columns), None
     if text is None and sum(map(bool, table.header)) == 1 and not text_column:
         text = next(at for at, name in enumerate(table.header) if name)

@@ -13,7 +13,7 @@ import pytest
 
 from kdnas.errors import KdnasError
 from kdnas.evaluation.texts import read_file, read_lines, rows_of
-from kdnas.tasks import load_spec
+from kdnas.tasks import TASK_TYPES, load_spec
 
 GLUE = load_spec("sst2")
 
@@ -79,6 +79,23 @@ def test_bytes_of_a_command_line_that_are_no_text_become_replacement_characters(
     assert [row.text for row in rows_of(["caf\udce9"])] == ["caf\ufffd"]
     [row] = rows_of(["a"], ["\ud83d"])
     assert row.text_pair == "\ufffd"
+
+
+@pytest.mark.parametrize("name", ["new.jsonl", "new.jsonl.gz", "new.parquet"])
+def test_a_named_column_may_stand_in_an_object(tmp_path: Path, name: str) -> None:
+    """As in the hub's sets for translation, whichever other object has a usual name."""
+    path = tmp_path / name
+    both = [{"en": "a dog", "de": "ein Hund"}, {"en": "a cat", "de": "eine Katze"}]
+    table = pd.DataFrame({"more": [{"source": "x"}, {"source": "y"}], "translation": both})
+    if ".jsonl" in name:
+        table.to_json(path, orient="records", lines=True)
+    else:
+        table.to_parquet(path)
+    kind = TASK_TYPES["sequence-to-sequence"]
+    rows, _ = read_file(path, text_column="en", kind=kind)
+    assert [row.text for row in rows] == ["a dog", "a cat"]
+    rows, _ = read_file(path, text_column="en", pair_column="de")
+    assert [row.text_pair for row in rows] == ["ein Hund", "eine Katze"]
 
 
 @pytest.mark.parametrize("option", ["text_column", "pair_column"])
