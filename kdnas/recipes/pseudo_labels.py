@@ -17,7 +17,7 @@ from kdnas.config import Settings
 from kdnas.distillation.generation import beam_search, beams_of, written_batches
 from kdnas.files.artifact import Artifact, json_artifact
 from kdnas.files.atomic import append_line
-from kdnas.files.cache import use
+from kdnas.files.cache import place_of, use
 from kdnas.files.lines import json_lines
 from kdnas.files.locks import file_lock
 from kdnas.runtime.console import say
@@ -27,6 +27,7 @@ from kdnas.teachers.cache import about, teacher_key
 from kdnas.teachers.load import Teacher
 
 BEAMS = 4
+CACHED = "pseudo-labels"  # the kind of entry in the cache
 
 
 def reads_pseudo_labels(settings: Settings) -> bool:
@@ -62,10 +63,9 @@ def written_texts(teacher: Teacher, rows: EncodedExamples, runtime: Runtime) -> 
 
     What is written is kept batch by batch: a killed job goes on where it was.
     """
-    own = teacher.model.generation_config.to_dict()
-    name = teacher_key(teacher, rows, beams=BEAMS, generation=own, precision=runtime.precision)
-    path = use("pseudo-labels", f"{name}.json", about(teacher, rows))
-    whole: Artifact[list[str]] = json_artifact(path, {"texts": name})
+    name = _name_in_cache(teacher, rows, runtime)
+    path = use(CACHED, f"{name}.json", about(teacher, rows))
+    whole = _artifact(path)
     with file_lock(path.with_suffix(".lock"), "another process writes the same texts"):
         if whole.done():
             say(f"found the teacher's texts in {path}")
@@ -75,10 +75,31 @@ def written_texts(teacher: Teacher, rows: EncodedExamples, runtime: Runtime) -> 
     return texts
 
 
+def texts_left(teacher: Teacher, rows: EncodedExamples, runtime: Runtime) -> int:
+    """For how many rows `written_texts` would have the teacher write; the cache has the others."""
+    path = place_of(CACHED, f"{_name_in_cache(teacher, rows, runtime)}.json")
+    return 0 if _artifact(path).done() else len(rows) - len(_kept(path.with_suffix(".jsonl")))
+
+
+def _name_in_cache(teacher: Teacher, rows: EncodedExamples, runtime: Runtime) -> str:
+    own = teacher.model.generation_config.to_dict()
+    return teacher_key(teacher, rows, beams=BEAMS, generation=own, precision=runtime.precision)
+
+
+def _artifact(path: Path) -> Artifact[list[str]]:
+    """All texts; the file is called by what decides them."""
+    return json_artifact(path, {"texts": path.stem})
+
+
+def _kept(part: Path) -> dict[int, str]:
+    """Texts by row that a file of JSON lines has."""
+    lines = (line for line in json_lines(part) if {"row", "text"} <= {*line})
+    return {int(line["row"]): str(line["text"]) for line in lines}
+
+
 def _write(teacher: Teacher, rows: EncodedExamples, runtime: Runtime, part: Path) -> list[str]:
     """Writes the texts that a file of JSON lines does not have yet."""
-    kind, lines = TASK_TYPES[rows.task_type], json_lines(part)
-    texts = {int(line["row"]): str(line["text"]) for line in lines if {"row", "text"} <= {*line}}
+    kind, texts = TASK_TYPES[rows.task_type], _kept(part)
     left = np.array([row for row in range(len(rows)) if row not in texts], dtype=np.int64)
     beams, data = beams_of(teacher.model, BEAMS), rows.take(left)
     say(f"the teacher writes texts for {len(left):,} rows (pseudo-labels, {beams} beams)")

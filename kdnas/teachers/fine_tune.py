@@ -77,6 +77,19 @@ def in_cache(teacher: Teacher, data: EncodedExamples, schedule: Schedule, runtim
     return _artifact(teacher, place_of(CACHED, name), name).done()
 
 
+def from_cache(
+    teacher: Teacher, data: EncodedExamples, schedule: Schedule, runtime: Runtime
+) -> Teacher:
+    """The teacher that `fine_tune_teacher` would find in the cache.
+
+    Raises:
+        DamagedArtifactError: It would find none.
+    """
+    name = _name_in_cache(teacher, data, schedule, runtime)
+    model = _artifact(teacher, place_of(CACHED, name), name).read()
+    return replace(teacher, model=model, has_head=True)
+
+
 def _name_in_cache(
     teacher: Teacher, data: EncodedExamples, schedule: Schedule, runtime: Runtime
 ) -> str:

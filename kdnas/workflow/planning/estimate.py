@@ -14,6 +14,7 @@ from kdnas.measure.latency import NEW_TOKENS, CellPasses, cells_for, repeats_for
 from kdnas.recipes.full import stage_on_labels
 from kdnas.recipes.pseudo_labels import reads_pseudo_labels
 from kdnas.recipes.stages import longer, schedule_of, teacher_schedule
+from kdnas.recipes.transfer_set import FILES as TRANSFER_FILES
 from kdnas.recipes.transfer_set import reads_transfer
 from kdnas.runs.context import Context
 from kdnas.scoring.costs import FINAL
@@ -54,11 +55,25 @@ OF_THE_TEACHER = (SIGNAL, PSEUDO_LABELS, TRANSFER)
 
 
 class Estimate:
-    """What the steps of a run should take, each as seconds by part (see `runtime.plan.Step`)."""
+    """What the steps of a run should take, each as seconds by part (see `runtime.plan.Step`).
 
-    def __init__(self, context: Context, inputs: Inputs, speeds: Speeds, jobs: int = 1) -> None:
+    Args:
+        jobs: Candidates that are scored side by side.
+        unwritten: The share of the teacher's pseudo-labels that the cache does not have.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        inputs: Inputs,
+        speeds: Speeds,
+        jobs: int = 1,
+        unwritten: float = 1.0,
+    ) -> None:
         self.settings, self.data, self.speeds = context.settings, inputs.data, speeds
-        self.jobs = jobs  # candidates that are scored side by side
+        self.jobs, self.unwritten = jobs, unwritten
+        # A run's file of them has what the teacher wrote.
+        self.has_transfer = any(context.run.folder.glob(TRANSFER_FILES))
         self.shared = context.runtime.team.size  # processes that train together
         self.share = speeds.share * (OF_A_SPEED if self.settings.speedup else 1.0)
         self.lengths = for_students(inputs.data, context.settings).train.sizes
@@ -149,10 +164,10 @@ class Estimate:
         if signal:
             parts[SIGNAL] = STORING * tokens * self.speeds.token
         if signal and reads_pseudo_labels(full):
-            parts[PSEUDO_LABELS] = self.speeds.beams * self._predicting(
-                for_students(self.data, self.settings).train
-            )
-        if signal and self.speeds.row is not None and reads_transfer(full):
+            whole = self._predicting(for_students(self.data, self.settings).train)
+            parts[PSEUDO_LABELS] = self.unwritten * self.speeds.beams * whole
+        asked_to = signal and reads_transfer(full) and not self.has_transfer
+        if asked_to and self.speeds.row is not None:
             new = max(0, full.transfer_rows - len(self.lengths))
             parts[TRANSFER] = self.speeds.beams * self.speeds.row * new
         for stage in full.full_stages:

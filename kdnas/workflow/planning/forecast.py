@@ -14,9 +14,10 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from kdnas.config import Settings
+from kdnas.config import Settings, every_recipe
 from kdnas.files.disk import Disk
 from kdnas.measure import count_params
+from kdnas.recipes.pseudo_labels import reads_pseudo_labels, texts_left
 from kdnas.runs.context import Context
 from kdnas.runtime.console import correct, following, say
 from kdnas.runtime.formatting import (
@@ -37,8 +38,9 @@ from kdnas.workflow.preparing.check_teacher import SCORES, is_evaluated
 from kdnas.workflow.preparing.count_jobs import count_jobs
 from kdnas.workflow.preparing.epochs_left import as_trained
 from kdnas.workflow.preparing.inputs import Inputs
-from kdnas.workflow.preparing.prepare import is_tuned_in_cache, needs_signal
+from kdnas.workflow.preparing.prepare import is_tuned_in_cache, needs_signal, tuned_from_cache
 from kdnas.workflow.preparing.pruned import LATENCY_TABLE, to_be_measured
+from kdnas.workflow.preparing.selection_rows import for_students
 from kdnas.workflow.preparing.trials_spent import trials_left, trials_spent
 from kdnas.workflow.searching.allot import Allotment, allot
 from kdnas.workflow.searching.screening import SCREENING
@@ -125,7 +127,8 @@ def forecast(
     beside = count_jobs(context, len(missing), params)
     work = {"tune": tune and not cached, "trains": trains, "beside": beside > 1}
     speeds = probe(context, inputs, given, **work)
-    estimate = Estimate(context, inputs, speeds, jobs)
+    unwritten = _unwritten(context, inputs, given, tune=tune, cached=cached) if trains else 1.0
+    estimate = Estimate(context, inputs, speeds, jobs, unwritten)
     signal = bool(left or random or missing)
     scored = is_evaluated(context, inputs) and not retrain_teacher
     scores = (tune or given.has_head) and not scored
@@ -161,6 +164,18 @@ def _is_to_be_tuned(
     there = (context.run.folder / "teacher" / "config.json").exists() and not afresh
     tune = not there and is_tuned(context, inputs, given)
     return tune, tune and is_tuned_in_cache(context, inputs, given)
+
+
+def _unwritten(
+    context: Context, inputs: Inputs, given: Teacher, *, tune: bool, cached: bool
+) -> float:
+    """The share of the teacher's pseudo-labels that is still to be written."""
+    recipes = every_recipe(context.settings).values()
+    if (tune and not cached) or not any(map(reads_pseudo_labels, recipes)):
+        return 1.0
+    teacher = tuned_from_cache(context, inputs, given) if tune else given
+    rows = for_students(inputs.data, context.settings).train
+    return texts_left(teacher, rows, context.runtime) / max(1, len(rows))
 
 
 def _trials_to_come(context: Context, inputs: Inputs) -> tuple[float, float]:

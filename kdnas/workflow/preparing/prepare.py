@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from kdnas.config import Settings, settings_of
+from kdnas.distillation.schedule import Schedule
 from kdnas.files.artifact import Artifact
 from kdnas.files.curves import Curves
 from kdnas.files.locks import file_lock
@@ -18,6 +19,7 @@ from kdnas.recipes.stages import (
 )
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say, silently
+from kdnas.runtime.device import Runtime
 from kdnas.scoring.costs import CostMeter, Costs
 from kdnas.scoring.evaluate import Evaluate, evaluate_candidate
 from kdnas.scoring.limits import Limits
@@ -33,7 +35,7 @@ from kdnas.students.pruning import PrunedStudents
 from kdnas.tasks.encode import EncodedExamples, Indices
 from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.distillation_data import DistillationData
-from kdnas.teachers.fine_tune import fine_tune_teacher, in_cache
+from kdnas.teachers.fine_tune import fine_tune_teacher, from_cache, in_cache
 from kdnas.teachers.load import Teacher, load_config, load_teacher, with_fresh_head
 from kdnas.teachers.store import SignalStore, open_or_build_store
 from kdnas.teachers.trained_head import head_of_another_task
@@ -141,10 +143,22 @@ def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher
 
 def is_tuned_in_cache(context: Context, inputs: Inputs, given: Teacher) -> bool:
     """Whether the cache has the teacher that `prepare_teacher` is about to fine-tune."""
+    return in_cache(*_tuning(context, inputs, given))
+
+
+def tuned_from_cache(context: Context, inputs: Inputs, given: Teacher) -> Teacher:
+    """That teacher, where the cache has it."""
+    return from_cache(*_tuning(context, inputs, given))
+
+
+def _tuning(
+    context: Context, inputs: Inputs, given: Teacher
+) -> tuple[Teacher, EncodedExamples, Schedule, Runtime]:
+    """What is fine-tuned on which rows, and how."""
     with silently():
         teacher = _with_own_head(context, inputs, given)
     schedule, train = teacher_schedule(context.settings), _rows_for_teacher(context, inputs)
-    return in_cache(teacher, train, schedule, context.runtime)
+    return teacher, train, schedule, context.runtime
 
 
 def _rows_for_teacher(context: Context, inputs: Inputs) -> EncodedExamples:

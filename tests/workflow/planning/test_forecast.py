@@ -24,14 +24,17 @@ from kdnas.runs.run_folder import Run
 from kdnas.scoring.limits import Limits
 from kdnas.space import NOT_PRUNED, Pruning, SearchSpace
 from kdnas.space.arithmetic import arithmetic
+from kdnas.workflow.planning import forecast as of_forecasts
 from kdnas.workflow.planning.disk import disk_needed
 from kdnas.workflow.planning.estimate import Estimate, share_asked
 from kdnas.workflow.planning.forecast import forecast, share_of_time
 from kdnas.workflow.planning.planned_facts import LEGEND
 from kdnas.workflow.planning.probe import Speeds, usual_shape
+from kdnas.workflow.planning.trainings import Training
 from kdnas.workflow.preparing import trials_spent
 from kdnas.workflow.preparing.inputs import Inputs, load_given_teacher, read_inputs
-from kdnas.workflow.preparing.prepare import prepare_teacher
+from kdnas.workflow.preparing.prepare import prepare_full_kd, prepare_teacher
+from kdnas.workflow.preparing.selection_rows import for_students
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -287,15 +290,25 @@ def test_plans_know_how_long_the_table_of_latencies_takes(make_run: Callable[...
     assert table(30.0, 1e-9) == pytest.approx(10 * before - 9)  # too slow even for that
 
 
-def _offering(folder: Path, *recipes: str) -> tuple[Context, Inputs]:
+def _offering(folder: Path, *recipes: str, **more: Any) -> tuple[Context, Inputs]:
     """A run of a teacher that writes, over recipes in some order."""
     place = folder / "captions"
     if not place.exists():
         save_captions(folder, train=40, dev=8)
         save_writer(folder / "bart")
-    given = {"teacher": str(folder / "bart"), "task": str(folder / "captions.yaml")}
+    given: dict[str, Any] = {
+        **more,
+        "teacher": str(folder / "bart"),
+        "task": str(folder / "captions.yaml"),
+    }
     given |= {"data_dir": folder, "recipes": ",".join(recipes), "out": folder / "-".join(recipes)}
-    given |= {"max_length": 16, "max_target_length": 16, "latency_length": 16, "batch_size": 4}
+    given |= {
+        "max_length": 16,
+        "max_target_length": 16,
+        "latency_length": 16,
+        "batch_size": 4,
+        **more,
+    }
     context = open_context(Run.create(load_settings([], given)))
     return context, read_inputs(context)
 
@@ -310,6 +323,47 @@ def test_plans_of_recipes_have_what_the_teacher_writes(writing: str, tmp_path: P
         found.append(Estimate(context, inputs, speeds).recipe(signal=True))
     assert found[0] == found[1]
     assert found[0].get("pseudo-labels" if writing == "sequence-level" else "transfer set", 0) > 200
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_texts_that_the_teacher_has_written_are_not_planned(
+    tuned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By any run, for all rows or some; of a teacher that was fine-tuned in another run, too."""
+    monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache"))
+    speeds = Speeds(1.0, 1.0, 1.0, 1.0, 0.5, row=1.0)
+    monkeypatch.setattr(of_forecasts, "probe", lambda *_, **__: speeds)
+
+    def planned(context: Context, inputs: Inputs) -> float:
+        student = Training("distil student", "", context.run.folder / "student")
+        given = load_given_teacher(context, inputs)
+        told = forecast(context, inputs, given, searches=False, students=[student])
+        [step] = (step for step in told.plan.steps if step.name == "distil student")
+        return step.parts["pseudo-labels"]
+
+    how = {"fine_tune": tuned, "teacher_epochs": 1}
+    context, inputs = _offering(tmp_path, "sequence-level", **how)
+    rows = len(for_students(inputs.data, context.settings).train)
+    assert planned(context, inputs) == rows
+    teacher = prepare_teacher(context, inputs, load_given_teacher(context, inputs))
+    prepare_full_kd(context, inputs, teacher)
+    assert planned(context, inputs) == 0
+    another = _offering(tmp_path, "sequence-level", **how, out=tmp_path / "another")
+    assert planned(*another) == 0
+    [file] = (tmp_path / "cache" / "pseudo-labels").glob("[!.]*.json")
+    texts = json.loads(file.read_text())
+    file.unlink()
+    kept = [json.dumps({"row": row, "text": texts[row]}) for row in range(10)]
+    file.with_suffix(".jsonl").write_text("\n".join(kept) + "\n")  # of a job that was killed
+    assert planned(*another) == pytest.approx(rows - 10)
+
+
+def test_a_transfer_set_of_the_run_is_not_planned_again(tmp_path: Path) -> None:
+    context, inputs = _offering(tmp_path, "default", "transfer")
+    (context.run.folder / "transfer-transfer.jsonl.gz").write_bytes(b"")
+    speeds = Speeds(1.0, 1.0, 1e-9, 1.0, 0.5, row=2.0)
+    found = Estimate(context, inputs, speeds).recipe(signal=True)
+    assert "intermediate" in found and "transfer set" not in found
 
 
 def test_a_usual_student_of_few_parameters_has_factorised_embeddings() -> None:
