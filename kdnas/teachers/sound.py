@@ -54,6 +54,12 @@ def check_weights(name: str, model: PreTrainedModel, info: Mapping[str, Any]) ->
         problems.append(f"the checkpoint lacks {_some(lacking)}")
     if misfits := [text for key, text in unlike.items() if key in inside]:
         problems.append(_some(misfits))
+    if lacking and getattr(model.config, "tie_encoder_decoder", False):
+        raise KdnasError(
+            f"{name!r} shares its encoder's weights with its decoder (tie_encoder_decoder), which "
+            f"transformers 5 does not load: the checkpoint lacks {_some(lacking)}; save it with "
+            "the weights of both"
+        )
     if problems:
         raise KdnasError(
             f"the weights of {name!r} do not fit its config: {'; '.join(problems)}; "

@@ -51,6 +51,24 @@ def test_layers_of_another_width_are_refused(make_teacher: Callable[..., Path]) 
         loaded(folder)
 
 
+def test_stacks_that_share_their_weights_are_to_be_saved_with_both(tmp_path: Path) -> None:
+    tiny_pair("encoder-decoder", vocab_size=WORDS).save_pretrained(tmp_path)
+    writers_tokenizer().save_pretrained(tmp_path)
+    change_weights(
+        tmp_path,
+        lambda all_: {k: v for k, v in all_.items() if ".bert.encoder.layer.0.att" not in k},
+    )
+    task = load_spec("multi30k")
+    with pytest.raises(KdnasError, match=r"do not fit its config: the checkpoint lacks decoder\."):
+        load_teacher(str(tmp_path), task)
+    change_config(tmp_path, tie_encoder_decoder=True)
+    said = (
+        "shares its encoder's weights with its decoder .* lacks decoder.* save it with the weights"
+    )
+    with pytest.raises(KdnasError, match=said):
+        load_teacher(str(tmp_path), task)
+
+
 def test_layers_that_the_checkpoint_lacks_are_refused(make_teacher: Callable[..., Path]) -> None:
     folder = make_teacher()
     change_config(folder, num_hidden_layers=4)
