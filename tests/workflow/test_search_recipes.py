@@ -161,7 +161,7 @@ def test_the_epochs_of_students_without_layers_are_not_planned_for_others(
     estimate = Estimate(steps.context, inputs, Speeds(1.0, 1.0, 1.0, 1.0, 0.5))
     offered = every_recipe(steps.context.settings)
     assert estimate.full == offered["default"]
-    assert estimate._steps(offered["static"]) > estimate._steps(offered["default"])
+    assert estimate._seconds(offered["static"]) > estimate._seconds(offered["default"])
 
 
 def test_the_space_is_shapes_times_recipes(make: Callable[..., Stepwise]) -> None:
