@@ -66,7 +66,7 @@ class Cells(Facts):
         raise NotImplementedError
 
     def label_cell(self, cell: Any, beside: Mapping[str, Any]) -> Any:
-        """A label cell with what those of `beside_label` that are there say of the same row."""
+        """A row's label cell, completed from the columns of `beside_label` that the row has."""
         return cell
 
     def beside(self, header: Sequence[str], label: Sequence[str]) -> list[str]:
