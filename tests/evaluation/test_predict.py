@@ -257,7 +257,10 @@ def test_a_run_answers_by_the_windows_that_were_scored(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").touch()
     asked, contexts = TEXTS[:8], [" ".join(TEXTS[i : i + 8]) for i in range(8)]
     kind = TASK_TYPES["question-answering"]
-    rows, runtime = Examples(asked, contexts, task_type=kind.name), start_runtime(device="cpu")
+    rows, runtime = (
+        Examples(asked, contexts, task_type=kind.name),
+        start_runtime(device="cpu", precision="fp32"),
+    )
 
     def answers(options: Mapping[str, Any]) -> list[tuple[int, int]]:
         data = encode(rows, tokenizer, 24, options=options)

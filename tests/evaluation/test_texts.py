@@ -53,7 +53,11 @@ def test_lines_packed_with_gzip_are_unpacked(tmp_path: Path, encoding: str) -> N
         ("a.txt", b"a\ncaf\xe9\n", "is not UTF-8: byte 0xe9 in line 2; save it as UTF-8 (in Ex"),
         ("a.txt", b"\x1f\x8b\x08", "is packed with gzip; unpack it"),
         ("a.en.gz", b"a\n", "a.en.gz: Not a gzipped file"),
-        ("a.en.gz", gzip.compress(b"a\nb\n", mtime=0)[:-6], "a.en.gz: Compressed file ended before"),
+        (
+            "a.en.gz",
+            gzip.compress(b"a\nb\n", mtime=0)[:-6],
+            "a.en.gz: Compressed file ended before",
+        ),
         ("a.docx", b"PK\x03\x04", "is a zip archive or an Excel file; save the table as CSV UT"),
         ("a.xlsx", b"PK\x03\x04", "a.xlsx is a spreadsheet; save the table as CSV UTF-8"),
         ("a.parquet", b"PAR1", "cannot be read as Parquet"),
