@@ -134,9 +134,9 @@ def finished(run: Run) -> LoadedRun:
 
     `new_run` refuses a folder with a run by others, but for those that may change.
     """
-    known = load_run(run.folder)
-    changed = [n for n in OF_A_SEARCH if getattr(run.settings, n) != getattr(known.settings, n)]
-    if changed or known.report is None:
+    known = Run.open(run.folder).settings
+    changed = any(getattr(run.settings, name) != getattr(known, name) for name in OF_A_SEARCH)
+    if changed or not (run.folder / "report.json").exists():
         complete(run)
     return load_run(run.folder)
 
