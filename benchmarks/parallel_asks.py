@@ -11,7 +11,7 @@ import time
 import optuna
 from command_line import a_count, in_one_line
 
-from kdnas.study.samplers import LSTMControllerSampler
+from kdnas.study.samplers import SurrogateSampler
 
 
 def objective(trial: optuna.Trial) -> float:
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=LSTMControllerSampler(args.seed, n_trials=args.trials))
+    study = optuna.create_study(sampler=SurrogateSampler(args.seed, n_trials=args.trials))
     study.optimize(objective, n_trials=args.trials, n_jobs=args.jobs)
     distinct = {tuple(sorted(trial.params.items())) for trial in study.trials}
     print(f"{len(distinct)} distinct of {len(study.trials)} trials by {args.jobs} threads")

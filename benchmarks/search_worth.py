@@ -69,7 +69,7 @@ from kdnas.tasks import load_spec
 from kdnas.tasks.load import open_source
 
 SEARCHES: dict[str, dict[str, Any]] = {
-    SEARCH: {"sampler": "lstm"},
+    SEARCH: {"sampler": "gp"},
     "random search": {"sampler": "random", "warm_start": False},
     "tpe": {"sampler": "tpe", "warm_start": False},
 }

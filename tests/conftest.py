@@ -30,7 +30,7 @@ from support.tiny import (  # noqa: F401
 from kdnas.cli.app import run
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.measure import LatencySettings, Timed, latency
+from kdnas.measure import InTorch, LatencySettings, Timed, latency
 from kdnas.measure.latency import Clock
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime, start_runtime
@@ -143,6 +143,23 @@ def thread_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         return timed(model, settings, thread_time)
 
     monkeypatch.setattr(latency, "time_forward", by_thread)
+
+
+@pytest.fixture
+def times_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass takes as long as it has weights to multiply by, whatever else the machine does.
+
+    For tests of what follows from times: tiny models under load take any time.
+    """
+
+    def by_size(model: Timed, settings: LatencySettings, clock: Clock = thread_time) -> float:
+        del clock
+        assert isinstance(model, InTorch)
+        named = model._model.named_parameters()
+        weights = sum(each.numel() for name, each in named if "embeddings" not in name)
+        return 1e-8 * weights * settings.batch * settings.length
+
+    monkeypatch.setattr(latency, "time_forward", by_size)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from kdnas.study.samplers._epsilon import EpsilonSchedule
 from kdnas.study.samplers._history import Observation, Rewarded, make_contexts
 from kdnas.study.samplers._lessons import Lessons
 from kdnas.study.samplers.distinct import DistinctSampler
-from kdnas.study.samplers.lstm import NETWORK_STREAM, LSTMControllerSampler, refuse_below
+from kdnas.study.samplers.surrogate import NETWORK_STREAM, SurrogateSampler, refuse_below
 
 NAME = "lstm-predecessor"
 EMBEDDING_SIZE = 32
@@ -70,7 +70,7 @@ class SubtractiveSchedule(EpsilonSchedule):
         return floor(self._share(episode) * self.size + Fraction(1, 2))
 
 
-class PredecessorControllerSampler(LSTMControllerSampler):
+class PredecessorControllerSampler(SurrogateSampler):
     """One LSTM over [best of the last episode, best so far, candidate].
 
     Mean squared error on the rewards as observed; RMSprop with a step of 1e-4; ten passes over all

@@ -4,7 +4,8 @@
 
 Samplers propose as they do in a search; loss and latency come from the table. Every finished search
 is kept in OUT.jsonl, so that the command can be stopped and repeated; `--part 0/2` and `--part 1/2`
-share the work between two processes. Delete that file when a sampler has changed.
+share the work between two processes. Delete that file when a sampler has changed. With `--picks` a
+search begins, as kdnas's own do, with shapes that a person would pick.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from predecessor_sampler import NAME, make_compared
 from summary import RANDOM_TIMES, summarise, to_markdown
 from tables import OBJECTIVES, Objective, Table
 
+from kdnas.space import Candidate
 from kdnas.study.samplers import SAMPLERS
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -75,6 +78,11 @@ def replay(
     return {"rows": rows, "infeasible": infeasible, "seconds": seconds / len(study.trials)}
 
 
+def _enqueue(picks: Sequence[Candidate], study: Study) -> None:
+    for candidate in picks:
+        study.enqueue_trial(candidate.params)
+
+
 @in_one_line()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -87,6 +95,9 @@ def main() -> None:
     parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES)
     parser.add_argument("--seeds", type=a_count, default=50)
     parser.add_argument("--trials", type=a_count, default=40, help="Evaluations of a search.")
+    parser.add_argument(
+        "--picks", type=int, default=0, help="Begin with so many shapes that a person would pick."
+    )
     parser.add_argument(
         "--part", type=a_part, default="0/1", help="I/N: every N-th search, from the I-th on."
     )
@@ -104,12 +115,18 @@ def main() -> None:
     for seed, objective, sampler in itertools.islice(wanted, part, None, parts):
         trials = args.trials * (RANDOM_TIMES if sampler == "random" else 1)
         key = {"table": digest, "sampler": sampler, "objective": objective, "seed": seed}
-        key |= {"trials": trials}
+        key |= {"trials": trials} | ({"picks": args.picks} if args.picks else {})
         if not any(key.items() <= search.items() for search in read(file)):
-            search = replay(sampler, table, OBJECTIVES[objective](table), seed, trials)
+            goal = OBJECTIVES[objective](table)
+            begin = partial(_enqueue, table.picks(goal, args.picks))
+            search = replay(sampler, table, goal, seed, trials, begin)
             with file.open("a") as out:
                 out.write(json.dumps(key | search) + "\n")
-    searches = [search for search in read(file) if search["table"] == digest]
+    searches = [
+        search
+        for search in read(file)
+        if search["table"] == digest and search.get("picks", 0) == args.picks
+    ]
     summary = summarise(searches, table, args.objectives, args.samplers, args.trials)
     args.json.write_text(json.dumps(summary, indent=2) + "\n")
     print(to_markdown(summary))

@@ -60,6 +60,23 @@ class Table(SearchSpace):
         """Latency by row, in teachers."""
         return 1 / self.frame["speedup"].to_numpy(float)
 
+    def picks(self, objective: Objective, count: int) -> list[Candidate]:
+        """What a person would pick: at each depth, from half of the layers on, the most arithmetic.
+
+        All with the most heads, and within the objective's limit; of several recipes by `states`,
+        else `relations`.
+        """
+        frame = self.frame[[objective.feasible(row) for row in range(len(self.frame))]]
+        frame = frame[frame.num_attention_heads == self.frame.num_attention_heads.max()]
+        usual = [name for name in ("states", "relations") if name in self.recipes]
+        if usual:
+            frame = frame[frame.recipe == usual[0]]
+        half = int(self.frame.num_hidden_layers.max()) / 2
+        depths = sorted(set(frame.num_hidden_layers), key=lambda depth: abs(depth - half))
+        rows = [frame.macs[frame.num_hidden_layers == depth].idxmax() for depth in depths]
+        named = {row: candidate for candidate, row in self.rows.items()}
+        return [named[row] for row in rows[:count]]
+
     def rewards(self, alpha: float) -> Floats:
         """The search's reward by row."""
         pairs = zip(self.losses, self.costs, strict=True)

@@ -141,6 +141,7 @@ def test_finished_runs_are_read_and_those_by_other_options_are_refused(
     def complete(run: Run) -> None:
         gone_on.append(run.settings.trials)
         reports.append("made")
+        (run.folder / "report.json").touch()
 
     monkeypatch.setattr(seq2seq, "load_run", load_run)
     monkeypatch.setattr(seq2seq, "complete", complete)

@@ -55,7 +55,7 @@ def test_help_fits_and_names_defaults(told: Run, command: str) -> None:
     assert widest(out) <= 80
     assert "--quiet" in out and "--json" in out
     if command == "search":
-        assert "[default: 20]" in out and "[default: lstm]" in out
+        assert "[default: 20]" in out and "[default: gp]" in out
     if command in ("resume", "distill", "worker", "fidelity"):
         assert "default: the run's" in out and "[default: 20]" not in out
 

@@ -179,6 +179,7 @@ def test_an_interruption_after_a_trial_was_told_leaves_its_result(
     assert states == [TrialState.COMPLETE] * 2
 
 
+@pytest.mark.usefixtures("times_by_size")
 def test_students_that_are_too_slow_are_not_trained(
     pipeline: Stepwise, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -147,6 +147,7 @@ def test_a_family_meets_each_speedup_as_timed(
     assert '"distil student 1.3x"' in log and '"distil student"' in log
 
 
+@pytest.mark.usefixtures("times_by_size")
 def test_a_dry_run_counts_what_is_measured_and_who_teaches(
     flags: list[str], command: Said, tmp_path: Path
 ) -> None:

@@ -51,9 +51,9 @@ class SearchOptions(Options):
         {}, "The recipes of --recipes as they were read, by name; kdnas writes it (YAML only)."
     )
     sampler: Sampler = setting(
-        "lstm",
-        "Proposes candidates: lstm (a controller trained by reinforcement), or one of Optuna's "
-        "samplers.",
+        "gp",
+        "Proposes candidates: gp (Gaussian processes learn what gives good scores and what is fast "
+        "enough), lstm (an ensemble of LSTMs learns it), or one of Optuna's samplers.",
         main=True,
     )
     objective: Objective = setting(
@@ -105,7 +105,7 @@ class SearchOptions(Options):
     learn_from: str | None = setting(
         None,
         "Earlier runs, of any task and teacher, with commas between them, whose students the "
-        "search learns from: lstm from all of them, other samplers begin with the best.",
+        "search learns from: gp and lstm from all of them, other samplers begin with the best.",
         form="RUN,...",
     )
     finalists: int = setting(

@@ -36,7 +36,7 @@ RUNGS = (
     " Dots with a core went on from their rung as another trial. Random search trains all of its "
     "students to the end, so its line ends flat."
 )
-EXPLORED = " Below: the share of trials that the controller leaves to chance."
+EXPLORED = " Below: the share of trials that the sampler leaves to chance."
 HOVER = "trial %{x}<br>%{text}<br>reward %{y:.4f}"
 HEAD = ("trial", "student", "state", "reward", "score", "speed-up", "proposed", "seconds")
 MATTERS = Section(
@@ -75,7 +75,7 @@ TARGETS = (
 
 
 def course_section(data: ReportData) -> Section:
-    """Rewards over trials, what was pruned or repeated, and the controller's exploration."""
+    """Rewards over trials, what was pruned or repeated, and the sampler's exploration."""
     explored = bool(data.table.epsilon.notna().any())
     beside = ""
     if data.control is not None:

@@ -28,6 +28,8 @@ POOL_SIZE = 20_000
 _MAX_CHOICES = 64
 _GRID_POINTS = 16
 _POOL_ROUNDS = 20
+# Positive choices that differ by such a factor are sizes.
+_SIZES = 3.0
 
 
 def list_choices(distribution: BaseDistribution) -> list[Any]:
@@ -89,8 +91,16 @@ class CandidateSpace:
 
         Zeros where the choices have no order, or there is one only.
         """
+        return self._levels(lambda choices: False)
+
+    @functools.cached_property
+    def log_levels(self) -> list[Floats]:
+        """As `levels`, by their logarithm where the choices are sizes, which work by ratios."""
+        return self._levels(_are_sizes)
+
+    def _levels(self, by_ratio: Callable[[list[Any]], bool]) -> list[Floats]:
         return [
-            _levels(choices, bool(getattr(distribution, "log", False)))
+            _levels(choices, bool(getattr(distribution, "log", False)) or by_ratio(choices))
             for choices, distribution in zip(self._choices, self._distributions, strict=True)
         ]
 
@@ -178,6 +188,11 @@ def _levels(choices: list[Any], log: bool) -> Floats:
     points = np.log(points) if log else points
     middle, half = (points.max() + points.min()) / 2, (points.max() - points.min()) / 2
     return np.asarray((points - middle) / half)
+
+
+def _are_sizes(choices: list[Any]) -> bool:
+    """Whether choices are positive numbers that differ by a factor of three or more."""
+    return are_numbers(choices) and min(choices) > 0 and max(choices) >= _SIZES * min(choices)
 
 
 def are_numbers(choices: Sequence[Any]) -> bool:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +20,9 @@ from torch import nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
+from kdnas.errors import KdnasError
 from kdnas.study.samplers._candidates import Codes, Floats
+from kdnas.study.samplers._predictor import Evidence
 
 EMBEDDING_SIZE = 16
 HIDDEN_SIZE = 32
@@ -28,6 +32,50 @@ _CHUNK = 4_096
 _LEAST_CYCLE = 6
 
 State = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class LSTMs:
+    """The ensemble as a model of the search space.
+
+    Attributes:
+        members: Networks in the ensemble.
+        steps: Of Adam on all finished trials together. The controllers are trained afresh for each
+            of their proposals.
+        learning_rate: Adam's highest.
+
+    Raises:
+        KdnasError: One of them is out of its range.
+    """
+
+    members: int = 5
+    steps: int = 60
+    learning_rate: float = 1e-2
+    errs_alike: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("members", "steps"):
+            if getattr(self, name) < 1:
+                raise KdnasError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.learning_rate <= 0:
+            raise KdnasError(f"learning_rate must be positive, got {self.learning_rate}")
+
+    def predict(self, evidence: Evidence) -> Floats:
+        """What each network predicts, shape (members, candidates, outputs)."""
+        controllers = train_controllers(
+            *(
+                evidence.levels,
+                evidence.context,
+                evidence.codes,
+                evidence.targets,
+                evidence.weights,
+            ),
+            members=self.members,
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            seed=evidence.seed,
+        )
+        return predict(controllers, evidence.context, evidence.pool)
 
 
 class Controllers(nn.Module):

@@ -16,14 +16,14 @@ from kdnas.runtime.process import process_name
 from kdnas.space import Candidate, SearchSpace
 from kdnas.study.attributes import ASKED, ERROR, FIXED_ATTR, GIVEN_UP
 from kdnas.study.samplers._history import Turns
-from kdnas.study.samplers.lstm import LSTMControllerSampler
 from kdnas.study.samplers.ordinal import OrdinalSampler
+from kdnas.study.samplers.surrogate import SurrogateSampler
 
 ATTEMPTS = 30
 # What failed once may be tried again, what failed twice not.
 MAX_FAILURES = 2
 # These propose a whole architecture from the first trial on, though they infer no space.
-WHOLE = (LSTMControllerSampler, OrdinalSampler)
+WHOLE = (SurrogateSampler, OrdinalSampler)
 
 
 class DistinctSampler(BaseSampler):

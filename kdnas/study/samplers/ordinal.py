@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler
@@ -20,7 +19,6 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from kdnas.study.samplers._candidates import CandidateSpace, are_numbers
 from kdnas.study.samplers._history import observe, settle
-from kdnas.study.samplers._targets import signs
 
 Space = dict[str, BaseDistribution]
 
@@ -30,21 +28,12 @@ class OrdinalSampler(BaseSampler):
 
     Args:
         inner: Proposes.
-        learns_from_infeasible: Show infeasible trials that have no values as completed ones with
-            the worst values seen: for samplers that look at completed trials alone.
         sees_trials: Show past trials. A quasi-Monte Carlo sampler needs none; it counts its points
             in the study itself, and every list of choices is a coordinate of it.
     """
 
-    def __init__(
-        self,
-        inner: BaseSampler,
-        *,
-        learns_from_infeasible: bool = False,
-        sees_trials: bool = True,
-    ) -> None:
+    def __init__(self, inner: BaseSampler, *, sees_trials: bool = True) -> None:
         self._inner = inner
-        self._learns_from_infeasible = learns_from_infeasible
         self._sees_trials = sees_trials
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
@@ -91,19 +80,13 @@ class OrdinalSampler(BaseSampler):
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         candidates = CandidateSpace(space)
         observations = {seen.number: seen for seen in settle(observe(others, candidates))}
-        rows = [seen.values for seen in observations.values() if seen.values is not None]
-        sign = signs(study.directions)
-        worst = (np.max(np.array(rows) * sign, axis=0) * sign).tolist() if rows else None
         for other in others:
             if candidates.encode(other.params) is None:
                 continue
             values, state = other.values, other.state
             seen = observations.get(other.number)
-            if state == TrialState.PRUNED and seen is not None:
-                if seen.values is not None:
-                    values, state = list(seen.values), TrialState.COMPLETE
-                elif self._learns_from_infeasible and worst is not None:
-                    values, state = worst, TrialState.COMPLETE
+            if state == TrialState.PRUNED and seen is not None and seen.values is not None:
+                values, state = list(seen.values), TrialState.COMPLETE
             params = {
                 name: d.choices.index(other.params[name]) if _is_ordered(d) else other.params[name]
                 for name, d in space.items()

@@ -1,9 +1,10 @@
-"""The table of samplers: Optuna's own and the LSTM controller."""
+"""The table of samplers: Optuna's own, and ours by its models of the search space."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -12,9 +13,12 @@ from optuna.samplers import BaseSampler
 from kdnas.config import nearest
 from kdnas.errors import KdnasError
 from kdnas.space import SearchSpace
+from kdnas.study.samplers._controller import LSTMs
+from kdnas.study.samplers._predictor import Predictor
+from kdnas.study.samplers._processes import GaussianProcesses
 from kdnas.study.samplers.distinct import DistinctSampler
-from kdnas.study.samplers.lstm import LSTMControllerSampler
 from kdnas.study.samplers.ordinal import OrdinalSampler
+from kdnas.study.samplers.surrogate import SurrogateSampler
 
 Make = Callable[[int, int, SearchSpace], BaseSampler]
 
@@ -37,13 +41,10 @@ def _tpe(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
     )
 
 
-def _gp(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
-    return OrdinalSampler(
-        optuna.samplers.GPSampler(
-            seed=seed, n_startup_trials=_startup(trials), deterministic_objective=False
-        ),
-        learns_from_infeasible=True,
-    )
+def _by_surrogate(
+    predictor: Predictor, seed: int, trials: int, space: SearchSpace
+) -> SurrogateSampler:
+    return SurrogateSampler(seed, n_trials=trials, is_valid=space.is_valid, predictor=predictor)
 
 
 def _qmc(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
@@ -53,10 +54,8 @@ def _qmc(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
 
 
 SAMPLERS: dict[str, Make] = {
-    "gp": _gp,
-    "lstm": lambda seed, trials, space: LSTMControllerSampler(
-        seed, n_trials=trials, is_valid=space.is_valid
-    ),
+    "gp": partial(_by_surrogate, GaussianProcesses()),
+    "lstm": partial(_by_surrogate, LSTMs()),
     "nsga2": lambda seed, trials, space: optuna.samplers.NSGAIISampler(
         seed=seed, population_size=_population(trials)
     ),
@@ -70,9 +69,9 @@ SAMPLERS: dict[str, Make] = {
 
 # These keep a sequence of their own, by trial number or in the study, and are made once; the others
 # are made afresh for each trial, with a seed of its own.
-SELF_SEEDED = {"lstm", "qmc"}
+SELF_SEEDED = {"gp", "lstm", "qmc"}
 # These learn from the lessons of earlier studies.
-LEARNING = {"lstm"}
+LEARNING = {"gp", "lstm"}
 
 
 def make_sampler(name: str, space: SearchSpace, seed: int, trials: int) -> BaseSampler:

@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from kdnas.study.samplers import LSTMControllerSampler
+from kdnas.study.samplers import SurrogateSampler
 
 Space = dict[str, BaseDistribution]
 
@@ -27,7 +27,7 @@ LARGE: Space = {
 }
 
 
-class SpacedSampler(LSTMControllerSampler):
+class SpacedSampler(SurrogateSampler):
     """Knows the whole space from the first trial on, as kdnas does."""
 
     def __init__(self, space: Space, seed: int = 0, **options: Any) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from kdnas.errors import KdnasError
 from kdnas.study.samplers._candidates import CandidateSpace
-from kdnas.study.samplers._controller import Controllers, predict, train_controllers
+from kdnas.study.samplers._controller import Controllers, LSTMs, predict, train_controllers
 from studies import LARGE
 
 SETTINGS = {"members": 4, "steps": 60, "learning_rate": 1e-2}
@@ -98,3 +99,16 @@ def test_training_neither_reads_nor_changes_the_global_random_state() -> None:
         _, second = train_on_sample()
     assert first.tolist() == second.tolist()
     assert first.tolist() != train_on_sample(seed=1)[1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"members": 0}, "members must be at least 1, got 0"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
+    ],
+)
+def test_bad_arguments_are_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(KdnasError, match=message):
+        LSTMs(**options)  # type: ignore[arg-type]

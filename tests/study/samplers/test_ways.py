@@ -8,7 +8,8 @@ import numpy as np
 import optuna
 import pytest
 
-from kdnas.study.samplers import LSTMControllerSampler
+from kdnas.study.samplers import SurrogateSampler
+from kdnas.study.samplers._controller import LSTMs
 from kdnas.study.samplers._ways import (
     CONTRAST,
     NEIGHBOURS,
@@ -58,7 +59,7 @@ def by_depth(params: dict[str, Any]) -> float:
 
 def test_every_third_trial_changes_one_parameter_of_the_best() -> None:
     study = optuna.create_study(
-        direction="maximize", sampler=SpacedSampler(LARGE, seed=1, n_trials=18)
+        direction="maximize", sampler=SpacedSampler(LARGE, seed=1, n_trials=18, predictor=LSTMs())
     )
     changed = list[int]()
     for finished in range(18):
@@ -70,6 +71,6 @@ def test_every_third_trial_changes_one_parameter_of_the_best() -> None:
 
 
 def test_a_sampler_without_trials_ranks_by_its_controllers_alone() -> None:
-    sampler = LSTMControllerSampler(seed=0, n_trials=6, episode_size=1)
+    sampler = SurrogateSampler(seed=0, n_trials=6, episode_size=1, predictor=LSTMs())
     study = optuna.create_study(direction="maximize", sampler=sampler)
     assert len(run(study, 3, SMALL)) == 3

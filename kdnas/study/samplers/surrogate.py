@@ -1,4 +1,4 @@
-"""A sampler whose proposals come from an ensemble of recurrent predictors."""
+"""A sampler that learns what candidates give, and proposes what looks best."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from optuna.trial import FrozenTrial
 from kdnas.errors import KdnasError
 from kdnas.study.attributes import CHOICE_ATTR, EPSILON_ATTR, PROPOSAL_ATTR
 from kdnas.study.samplers._candidates import CandidateSpace, Code, Codes, Floats
-from kdnas.study.samplers._controller import predict, train_controllers
 from kdnas.study.samplers._epsilon import EpsilonSchedule
 from kdnas.study.samplers._history import (
     Observation,
@@ -30,8 +29,10 @@ from kdnas.study.samplers._history import (
     settle,
 )
 from kdnas.study.samplers._lessons import Lessons
+from kdnas.study.samplers._predictor import Evidence, Predictor
+from kdnas.study.samplers._processes import GaussianProcesses
 from kdnas.study.samplers._targets import Targets, finite_constraints, scalarise
-from kdnas.study.samplers._ways import CONTRAST, NEIGHBOURS, contrast, nearest_first, way_of
+from kdnas.study.samplers._ways import CONTRAST, NEIGHBOURS, WHOLE, contrast, nearest_first, way_of
 
 # Independent streams of random numbers under one seed.
 PICK_STREAM, POOL_STREAM, WEIGHTS_STREAM, NETWORK_STREAM, INDEPENDENT_STREAM = range(5)
@@ -41,22 +42,24 @@ _MIN_OBSERVATIONS = 2
 _LIKELY = 0.2
 
 
-class LSTMControllerSampler(BaseSampler):
-    """Proposes the architecture that an ensemble of LSTMs predicts to be the best.
+class SurrogateSampler(BaseSampler):
+    """Proposes the architecture that a model of the search space predicts to be the best.
 
-    Trials come in episodes. The first is random; afterwards every valid architecture that was not
-    tried yet is scored by controllers trained on all finished trials, see
-    `kdnas.study.samplers._controller`. The score is the mean prediction plus a share of the
-    ensemble's spread. With one objective, every third trial goes to a neighbour of the best one,
-    and every third is ranked by another score, see `kdnas.study.samplers._ways`.
+    Trials come in episodes. The first is random; afterwards the model learns from all finished
+    trials, and every valid architecture that was not tried yet is scored: the mean prediction of
+    the model's members plus a share of their spread. Models are Gaussian processes, see
+    `kdnas.study.samplers._processes`, or an ensemble of LSTMs, see
+    `kdnas.study.samplers._controller`. Networks that learnt from the same trials err alike: with
+    them and one objective, every third trial goes to a neighbour of the best one, and every third
+    is ranked by another score, see `kdnas.study.samplers._ways`.
 
     It learns from more than complete trials. Infeasible ones (`trial.set_constraint`, above 0)
     teach where the constraints hold: the score falls where that is unlikely.
     Trials that were stopped at a rung and told as pruned, with the user attributes `rung` and
     `rung_values`, count half of a complete one, their values shifted to those of a full training.
 
-    Where the study has lessons of earlier ones (its attribute `lessons`), the controllers learn
-    from them, too, and the first trial is not random, see `kdnas.study.samplers._lessons`.
+    Where the study has lessons of earlier ones (its attribute `lessons`), the model learns from
+    them, too, and the first trial is not random, see `kdnas.study.samplers._lessons`.
 
     A proposal depends on the seed, the trial's turn and the trials in the study alone, so that a
     study that is resumed with a new sampler of the same seed continues as if it had never stopped.
@@ -80,11 +83,8 @@ class LSTMControllerSampler(BaseSampler):
             and 1. At 0 only the first episode is all random.
         is_valid: Says whether a full set of parameters is an architecture. Must be pure, as its
             answers are kept. None accepts all.
-        members: Networks in the ensemble.
-        steps: Of Adam on all finished trials together. The controllers are trained afresh for
-            each of their proposals.
-        learning_rate: Adam's highest.
-        curiosity: Weight of the ensemble's spread in the score.
+        predictor: The model; default: Gaussian processes.
+        curiosity: Weight of the members' spread in the score.
 
     Raises:
         KdnasError: An argument is out of its range.
@@ -99,28 +99,21 @@ class LSTMControllerSampler(BaseSampler):
         epsilon_floor: float = 0.0,
         epsilon_fall: float = 0.0,
         is_valid: Callable[[dict[str, Any]], bool] | None = None,
-        members: int = 5,
-        steps: int = 60,
-        learning_rate: float = 1e-2,
+        predictor: Predictor | None = None,
         curiosity: float = 0.5,
     ) -> None:
-        least = {"n_trials": n_trials, "episode_size": episode_size, "members": members}
-        for name, value in {**least, "steps": steps}.items():
+        for name, value in {"n_trials": n_trials, "episode_size": episode_size}.items():
             refuse_below(1, name, value)
         refuse_below(0, "curiosity", curiosity)
         for name, share in {"epsilon_floor": epsilon_floor, "epsilon_fall": epsilon_fall}.items():
             if not 0 <= share <= 1:
                 raise KdnasError(f"{name} must lie between 0 and 1, got {share}")
-        if learning_rate <= 0:
-            raise KdnasError(f"learning_rate must be positive, got {learning_rate}")
         if seed is not None and seed < 0:
             raise KdnasError(f"seed must not be negative, got {seed}")
         self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self._schedule = EpsilonSchedule(n_trials, episode_size, epsilon_floor, epsilon_fall)
         self._is_valid = is_valid
-        self._members = members
-        self._steps = steps
-        self._learning_rate = learning_rate
+        self._predictor = GaussianProcesses() if predictor is None else predictor
         self._curiosity = curiosity
         self._cached_space: tuple[str, CandidateSpace | None] = ("", None)
 
@@ -232,23 +225,24 @@ class LSTMControllerSampler(BaseSampler):
         own = np.array([one.code for one in seen], np.int64).reshape(len(seen), len(space.names))
         earlier = lessons.flagged(lessons.codes, lessons=True)
         context = lessons.flagged(context, lessons=False)
-        controllers = train_controllers(
+        evidence = Evidence(
             lessons.levels(space.levels),
+            lessons.levels(space.log_levels),
             context,
             np.concatenate([lessons.flagged(own, lessons=False), earlier]),
             targets.scaled,
             targets.weights,
-            members=self._members,
-            steps=self._steps,
-            learning_rate=self._learning_rate,
-            seed=int(self._rng(turn, NETWORK_STREAM).integers(2**63)),
+            lessons.flagged(pool, lessons=False),
+            int(self._rng(turn, NETWORK_STREAM).integers(2**63)),
         )
-        predicted = predict(controllers, context, lessons.flagged(pool, lessons=False))
+        predicted = self._predictor.predict(evidence)
         if not targets.objectives:
             return targets.log_feasibility(predicted)
         rewards = targets.rewards(predicted, self._rng(turn, WEIGHTS_STREAM))
         score = rewards.mean(axis=0) + self._curiosity * rewards.std(axis=0)
-        way = way_of(len(seen), len(trained), len(study.directions))
+        way = WHOLE
+        if self._predictor.errs_alike:
+            way = way_of(len(seen), len(trained), len(study.directions))
         if way == CONTRAST:
             codes = np.array([one.code for one in trained])
             score = contrast(pool, codes, [one.reward for one in trained], space.sizes)
