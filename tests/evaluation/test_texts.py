@@ -13,7 +13,8 @@ import pytest
 
 from kdnas.errors import KdnasError
 from kdnas.evaluation.texts import read_file, read_lines, rows_of
-from kdnas.tasks import TASK_TYPES, load_spec
+from kdnas.tasks import TASK_TYPES, TaskSpec, load_spec
+from kdnas.tasks.formats.folder import FolderSource
 
 GLUE = load_spec("sst2")
 
@@ -217,3 +218,44 @@ def test_second_texts_may_be_an_array() -> None:
     for kind in (np.array, pd.Series):
         assert [row.text_pair for row in rows_of(first, kind(second))] == second
     assert rows_of(first, pd.Series([], dtype=str))[0].text_pair is None
+
+
+COLUMNS = "EU NNP I-ORG\nrejects VBZ O\n\nPeter NNP I-PER\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named", "expected"),
+    [
+        ("eng.testa", COLUMNS, True, ["EU rejects", "Peter"]),
+        ("eng.train", f"-DOCSTART- -X- O\n\n{COLUMNS}", True, ["EU rejects", "Peter"]),
+        # A task's own names say more than what the tags look like.
+        ("testb", "EU NNP\nrejects VBZ\n", True, ["EU rejects"]),
+        # Without a task, any ending that says nothing is judged as .txt is.
+        ("eng.testa", COLUMNS, False, ["EU rejects", "Peter"]),
+        ("new.txt", COLUMNS, False, ["EU rejects", "Peter"]),
+        (
+            "new.log",
+            "The EU rejects.\n\nPeter and I\n",
+            False,
+            ["The EU rejects.", "", "Peter and I"],
+        ),
+    ],
+)
+def test_columns_are_what_the_tasks_data_have_in_columns(
+    tmp_path: Path, name: str, content: str, named: bool, expected: list[str]
+) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    spec = load_spec("conll2003") if named else None
+    rows, _ = read_file(path, spec, kind=TASK_TYPES["token-classification"])
+    assert [row.text for row in rows] == expected
+
+
+def test_a_file_that_a_task_names_is_read_as_its_split_is(tmp_path: Path) -> None:
+    """Of an ending that others have for texts, and with tags that may be any words."""
+    (tmp_path / "held.txt").write_text("EU NNP\nrejects VBZ\n\nPeter NNP\n", encoding="utf-8")
+    entry = {"name": "pos", "type": "token-classification", "metrics": ["word_accuracy"]}
+    spec = TaskSpec.model_validate({**entry, "files": {"train": "held.txt"}})
+    split = FolderSource(spec, tmp_path).read("train")
+    rows, _ = read_file(tmp_path / "held.txt", spec, kind=TASK_TYPES["token-classification"])
+    assert [row.text for row in rows] == split.text == ["EU rejects", "Peter"]

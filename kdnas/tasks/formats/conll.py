@@ -94,8 +94,9 @@ def read_conll(path: Path, spec: TaskSpec) -> Rows:
 
 
 def is_conll(path: Path) -> bool:
-    """Whether a file has words in columns: by its ending; a .tsv or .txt file by its beginning."""
-    if path.suffix.lower() not in AMBIGUOUS:
+    """Whether a file has words in columns: by an ending that is theirs alone, else by its lines."""
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES and suffix not in AMBIGUOUS:
         return True
     try:
         with path.open("rb") as stream:
@@ -111,7 +112,7 @@ def is_conll(path: Path) -> bool:
     if tagged == 0:  # words without tags: one a line, with empty lines between some
         return gaps > 0 and all(len(fields) == 1 for fields in words)
     regular = tagged >= _REGULAR * len(words)
-    return regular and (path.suffix.lower() == ".tsv" or _are_columns(words, gaps))
+    return regular and (suffix == ".tsv" or _are_columns(words, gaps))
 
 
 def _are_columns(words: Sequence[list[str]], gaps: int) -> bool:

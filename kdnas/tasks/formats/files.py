@@ -20,8 +20,8 @@ class FileFormat:
         endings: Of its files' names, in small letters; those of a task where they depend on its
             columns.
         read: The rows of a file; raises KdnasError where it is in another format or damaged.
-        claims: Whether a file with one of the endings is in this format and no other, judged by
-            its content; it raises nothing.
+        claims: Whether a file is in this format and no other, judged by its content or by an ending
+            that no other format has; it raises nothing.
         any_suffix: Whether a file that a task names in full may have any other ending.
         read_texts: The same as `read` without labels that stand in other files; None: none do.
     """
@@ -35,10 +35,6 @@ class FileFormat:
     def endings_of(self, spec: TaskSpec) -> tuple[str, ...]:
         """Of a task's files."""
         return self.endings(spec) if callable(self.endings) else self.endings
-
-    def takes(self, path: Path, spec: TaskSpec) -> bool:
-        """Whether a file's name has one of the endings."""
-        return bool(ending_of(path, self.endings_of(spec)))
 
 
 def _read_table(path: Path, spec: TaskSpec) -> Rows:
@@ -67,35 +63,52 @@ def read_split(path: Path, spec: TaskSpec) -> Rows:
     Raises:
         KdnasError: It cannot be read.
     """
-    fitting = [one for one in _formats(spec) if one.takes(path, spec)]
-    if len(fitting) > 1:
-        fitting = [one for one in fitting if one.claims(path)]
-    whole = [one for one in _formats(spec) if one.any_suffix]
-    return (fitting or whole or _formats(spec))[0].read(path, spec)
+    return _format_of_split(path, spec).read(path, spec)
 
 
 def read_texts(path: Path, spec: TaskSpec) -> Rows | None:
     """The rows of a file of texts to label, which may have no labels.
 
-    None where it is in none of the task's formats beside tables, judged by its content.
+    One that the task names in full is read as a split's. None where it is a table, and where any
+    other is in none of the task's formats, judged by its content.
 
     Raises:
         KdnasError: It cannot be read.
     """
-    others = [one for one in _formats(spec) if one is not FORMATS["table"]]
-    fitting = (one for one in others if one.takes(path, spec) and one.claims(path))
-    found = next(fitting, None)
+    if is_named(path, spec):
+        fitting = [_format_of_split(path, spec)]
+    else:
+        fitting = _ended(path, spec) or _of_any_suffix(spec)
+        fitting = [one for one in fitting if one.claims(path)]
+    found = next((one for one in fitting if one is not FORMATS["table"]), None)
     return None if found is None else (found.read_texts or found.read)(path, spec)
+
+
+def is_named(path: Path, spec: TaskSpec) -> bool:
+    """Whether a task names a file in full, and reads it whatever its ending is."""
+    return bool(_of_any_suffix(spec)) and any(path.name in one for one in spec.files.values())
+
+
+def _format_of_split(path: Path, spec: TaskSpec) -> FileFormat:
+    """The format of a split's file: by its ending; of several, the first that claims it."""
+    fitting = _ended(path, spec)
+    if len(fitting) > 1:
+        fitting = [one for one in fitting if one.claims(path)]
+    return (fitting or _of_any_suffix(spec) or _formats(spec))[0]
+
+
+def _ended(path: Path, spec: TaskSpec) -> list[FileFormat]:
+    """The formats that a file's name has an ending of."""
+    return [one for one in _formats(spec) if ending_of(path, one.endings_of(spec))]
+
+
+def _of_any_suffix(spec: TaskSpec) -> list[FileFormat]:
+    return [one for one in _formats(spec) if one.any_suffix]
 
 
 def suffixes_of(spec: TaskSpec) -> tuple[str, ...]:
     """The endings of files that a task's data may come in."""
     return tuple(dict.fromkeys(end for one in _formats(spec) for end in one.endings_of(spec)))
-
-
-def takes_any_suffix(spec: TaskSpec) -> bool:
-    """Whether a file that a task names in full may have any suffix."""
-    return any(one.any_suffix for one in _formats(spec))
 
 
 def _formats(spec: TaskSpec) -> list[FileFormat]:

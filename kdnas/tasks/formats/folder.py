@@ -7,7 +7,7 @@ from pathlib import Path
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import RawSplit
 from kdnas.tasks.formats.endings import ending_of, stem_of
-from kdnas.tasks.formats.files import read_split, suffixes_of, takes_any_suffix
+from kdnas.tasks.formats.files import is_named, read_split, suffixes_of
 from kdnas.tasks.formats.tables import select_columns
 from kdnas.tasks.formats.text import SHEETS
 from kdnas.tasks.spec import TaskSpec
@@ -84,8 +84,8 @@ class FolderSource:
                 if found := [path for path in named if ending_of(path, kind)]:
                     return _all_files(found, split)
             whole = [path for path in named if path.name in names and path.is_file()]
-            if own and whole and takes_any_suffix(self.spec):
-                return whole
+            if own and (found := [path for path in whole if is_named(path, self.spec)]):
+                return found
         return []
 
 
