@@ -148,6 +148,19 @@ def test_lists_and_numbered_columns_are_references(tmp_path: Path) -> None:
     assert found.row_ids == ["1", "2", "3"]
 
 
+def test_references_may_all_have_a_number(tmp_path: Path) -> None:
+    """The first by its number is learnt, wherever it stands; a row may lack some."""
+    table = ["en,de_2,de10,de1", "one,b,c,a", "two,e,,d", "three,f,g,"]
+    found = loaded(written(tmp_path, val_csv=lines(table))).splits["validation"]
+    assert pairs(found) == [("one", ("a", "b", "c")), ("two", ("d", "e")), ("three", ("f", "g"))]
+
+
+def test_files_of_references_may_all_have_a_number(tmp_path: Path) -> None:
+    two = {f"val_de{number}": lines([f"{x}{number}" for x in GERMAN]) for number in (1, 2)}
+    found = loaded(written(tmp_path, val_en=lines(ENGLISH), **two)).splits["validation"]
+    assert [given for _, given in pairs(found)] == [(f"{x}1", f"{x}2") for x in GERMAN]
+
+
 def test_targets_that_are_no_text_are_refused(tmp_path: Path) -> None:
     rows = [{"en": "one", "de": 1}, {"en": "two", "de": "zwei"}]
     folder = written(tmp_path, val_jsonl=lines([json.dumps(row) for row in rows]))

@@ -42,6 +42,16 @@ def test_bleu_and_chrf_are_those_of_sacrebleu(name: str, rows: list[int]) -> Non
     assert METRICS[name](object_rows(said), object_rows(given)) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("name", SACREBLEU)
+def test_a_second_reference_that_is_better_raises_a_score(name: str) -> None:
+    poor = [("Nobody knows why.", text) for text in SAID]
+    expected = SACREBLEU[name]().corpus_score(SAID, streams(poor)).score
+    found = METRICS[name](object_rows(SAID), object_rows(poor))
+    assert found == pytest.approx(expected) == 100.0
+    first = object_rows([(one,) for one, _ in poor])
+    assert METRICS[name](object_rows(SAID), first) < 20
+
+
 def test_goldens() -> None:
     # Those of sacrebleu's README, of its example with two references.
     said, given = object_rows(SAID[:3]), object_rows(GIVEN[:3])

@@ -211,14 +211,15 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
             one of groups or ids that the task names itself), or the table has no row.
     """
     needs_labels = split not in spec.test_splits
-    columns = (*spec.text, *spec.label)
-    rows = unnested(rows, columns)
+    rows = unnested(rows, (*spec.text, *spec.label))
+    label = _label_columns(rows, spec)
+    columns = (*spec.text, *label)
     needed = columns if needs_labels else spec.text
     needed = (*needed, *spec.own_columns) if split == "train" else needed
     places = _places(rows, (*columns, *spec.own_columns), needed)
     texts = [at for column in spec.text if (at := places[column]) is not None]
-    labels = {c.name: at for c in spec.label if (at := places[c]) is not None}
-    kind, label_of = spec.task_type, _label_reader(labels, len(spec.label))
+    labels = {c.name: at for c in label if (at := places[c]) is not None}
+    kind, label_of = spec.task_type, _label_reader(labels, len(label))
     group = find_column(spec.group, rows.header, rows.source) if spec.group else None
     key = find_column(spec.id, rows.header, rows.source) if spec.id else None
 
@@ -236,7 +237,7 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
         source=rows.source,
         text=said[0],
         text_pair=said[1] if len(said) == 2 else None,
-        cells=None if label_of is None else _labels(rows, spec, label_of, kept),
+        cells=None if label_of is None else _labels(rows, kind, label, label_of, kept),
         places=[number for number, _ in kept],
         unit=rows.unit,
         faults=faults,
@@ -293,21 +294,32 @@ def _without_faults(
     return kept, found, frozenset(left_out)
 
 
+def _label_columns(rows: Rows, spec: TaskSpec) -> tuple[Column, ...]:
+    """The task's; one that a table lacks also goes by the name of the first that stands for it."""
+    found = list[Column]()
+    for column in spec.label:
+        there = find_column(column, rows.header, rows.source) is not None
+        others = () if there else spec.task_type.in_place_of(rows.header, column.headers)[:1]
+        found.append(column.model_copy(update={"aliases": (*column.aliases, *others)}))
+    return tuple(found)
+
+
 def _labels(
     rows: Rows,
-    spec: TaskSpec,
+    kind: TaskType,
+    label: Iterable[Column],
     label_of: Callable[[list[Any]], Any],
     kept: Iterable[tuple[int, list[Any]]],
 ) -> list[Any]:
     """The label cells of some rows, with what their type reads beside them."""
-    headers = [name for column in spec.label for name in column.headers]
+    headers = [name for column in label for name in column.headers]
     beside = {
         name: at
-        for name in spec.task_type.beside(rows.header, headers)
+        for name in kind.beside(rows.header, headers)
         if (at := find_column(Column(name=name), rows.header, rows.source)) is not None
     }
     return [
-        spec.task_type.label_cell(label_of(cells), {name: cells[at] for name, at in beside.items()})
+        kind.label_cell(label_of(cells), {name: cells[at] for name, at in beside.items()})
         for _, cells in kept
     ]
 

@@ -110,9 +110,14 @@ class SequenceToSequence(TaskType):
     # Raw cells.
 
     def beside(self, header: Sequence[str], label: Sequence[str]) -> list[str]:
-        """Columns with further references: `target2`, `target_2`."""
-        form = re.compile(rf"({'|'.join(map(re.escape, label))})_?\d+", re.IGNORECASE)
-        return [name for name in header if name not in label and form.fullmatch(name)]
+        """Columns with further references, in the order of their numbers: `target2`, `target_2`."""
+        form = re.compile(rf"(?:{'|'.join(map(re.escape, label))})_?(\d+)", re.IGNORECASE)
+        found = ((form.fullmatch(name), name) for name in header if name not in label)
+        return [name for at, name in sorted((int(m[1]), name) for m, name in found if m)]
+
+    def in_place_of(self, header: Sequence[str], label: Sequence[str]) -> Sequence[str]:
+        """Where all references have a number, the first is the one to learn."""
+        return self.beside(header, label)
 
     def label_cell(self, cell: Any, beside: Mapping[str, Any]) -> Any:
         """All references of a row."""

@@ -73,6 +73,10 @@ class Cells(Facts):
         """Columns of a table that `label_cell` reads beside those of labels, where it has them."""
         return list(self.beside_label)
 
+    def in_place_of(self, header: Sequence[str], label: Sequence[str]) -> Sequence[str]:
+        """Columns of a table that may stand for one of labels that it lacks, the best one first."""
+        return ()
+
     def label_cells(self, raw: RawSplit) -> list[Any]:
         """Each label cell as it is compared, or why a row has no label: by default a plain word."""
         return [NoLabel.MISSING if word == "" else word for word in label_words(raw)]
