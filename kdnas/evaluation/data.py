@@ -27,7 +27,14 @@ from kdnas.tasks.load import open_source
 from kdnas.tasks.sampling import stratified_sample
 from kdnas.teachers.load import check_family, load_parts
 from kdnas.teachers.sound import check_inputs
-from kdnas.teachers.trained_head import has_head, head_of_another_task, order_by_names
+from kdnas.teachers.trained_head import (
+    has_head,
+    head_of_another_task,
+    order_by_names,
+    output_names,
+)
+
+_TOLD = 3  # outputs
 
 
 @dataclass(frozen=True)
@@ -126,6 +133,8 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
     held_out = task.held_out is not None
     parts = (model, task.spec, splits, tokenizer, config, length, options)
     label_map = _label_map(words, model, config, task.spec, tuned=tuned)
+    if not (tuned or label_map):
+        _tell_positions(model, config, task.spec)
     return Subject(*parts, tuned, held_out, label_map)
 
 
@@ -181,6 +190,20 @@ def _label_map(
     if words and why:
         say(f"--label-map is left out for {model}: {why}")
     return () if why else words
+
+
+def _tell_positions(model: str, config: Any, spec: TaskSpec) -> None:
+    """Says which label an output is taken for where only its place tells."""
+    labels = spec.labels or ()
+    if not labels or order_by_names(config, spec):
+        return
+    outputs = output_names(config)[:_TOLD]
+    pairs = [f"{name} for {label}" for name, label in zip(outputs, labels, strict=False)]
+    more = " and so on" if len(labels) > len(pairs) else ""
+    say(
+        f"the outputs of {model} do not have the names of the labels and are taken in their "
+        f"order, {', '.join(pairs)}{more}; --label-map gives another order"
+    )
 
 
 def _needs_tuning(

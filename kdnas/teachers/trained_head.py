@@ -54,6 +54,11 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.lower())
 
 
+def output_names(config: Any) -> list[str]:
+    """The names of a head's outputs, in their order; the number of one that has none."""
+    return [str(config.id2label.get(i, i)) for i in range(config.num_labels)]
+
+
 def mapped_outputs(
     name: str, config: Any, label_map: Sequence[str], spec: TaskSpec | None = None
 ) -> list[int]:
@@ -62,7 +67,7 @@ def mapped_outputs(
     Raises:
         KdnasError: It is no order of the head's outputs, or the task has not as many labels.
     """
-    names = [str(config.id2label.get(i, i)) for i in range(config.num_labels)]
+    names = output_names(config)
     words = [str(word).strip() for word in label_map]
     if spec and spec.num_labels != len(names):
         raise KdnasError(
