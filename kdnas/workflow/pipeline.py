@@ -17,7 +17,7 @@ from optuna.study import Study
 
 from kdnas.report import Report, write_report
 from kdnas.report.family import family_of, with_exports
-from kdnas.runs.clock import run_clock, seconds_before, time_spent
+from kdnas.runs.clock import run_clock, time_spent
 from kdnas.runs.context import Context
 from kdnas.runs.time_budget import TimeBudget
 from kdnas.runs.tracking import tracking
@@ -163,12 +163,13 @@ def _limit(context: Context, winner: Winner) -> float | None:
 def plan_search(context: Context, *, finish: bool = False) -> Forecast:
     """What `find_student` would do; nothing is computed beyond a few measured steps.
 
+    As there, reading and measuring take some of the time of --budget.
+
     Raises:
         KdnasError: Bad input or a lost study.
     """
     with context.run.looked_at():
-        before = seconds_before(context.run)
-        return _check(context, finish=finish, spent=lambda: before).forecast
+        return _check(context, finish=finish, spent=time_spent(context.run)).forecast
 
 
 def _check(
@@ -199,7 +200,7 @@ def _check(
     if finish:
         check_has_trials(context)
     students = _asked_trainings(context, inputs)
-    over = spent() if context.settings.budget and not finish else None
+    over = spent if context.settings.budget and not finish else None
     retrain: Any = {"students": students, "retrain_teacher": changed}
     made = forecast(context, inputs, given, searches=not finish, spent=over, **retrain)
     seconds = context.settings.budget_seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,7 +100,7 @@ def forecast(
     students: Sequence[Training] = (),
     trainings: int = 0,
     retrain_teacher: bool = False,
-    spent: float | None = None,
+    spent: Callable[[], float] | None = None,
 ) -> Forecast:
     """Plans what is still to do, after measuring how fast this machine is.
 
@@ -112,7 +112,8 @@ def forecast(
         students: Those to be trained for a report, with their assistants.
         trainings: Students to be trained in full beside those.
         retrain_teacher: Whether its fine-tuned teacher is of other settings or data.
-        spent: Seconds of the run's budget that are over; None where it does not limit this.
+        spent: Tells the seconds of the run's budget that are over, of which measuring takes some;
+            None where it does not limit this.
 
     Raises:
         KdnasError: The budget is too short for one trial and its student.
@@ -142,7 +143,7 @@ def forecast(
     if spent is not None and (left or random):
         ahead = sum(step.seconds for step in before)
         ahead += estimate.warm_start(left) if screens else 0.0
-        todo = _allotted(context, estimate, todo, ahead, spent, unmeasured)
+        todo = _allotted(context, estimate, todo, ahead, spent(), unmeasured)
     to_train = sum(step.kind == "student" for step in todo.students)
     steps = [*before, *_in_order(estimate, todo, screens=screens)]
     if students:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -19,11 +20,13 @@ from support.tiny_writers import save_captions, save_writer
 
 from kdnas.config import Settings, load_settings
 from kdnas.files import disk
+from kdnas.runs import clock
 from kdnas.runs.context import Context, open_context
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.limits import Limits
 from kdnas.space import NOT_PRUNED, Pruning, SearchSpace
 from kdnas.space.arithmetic import arithmetic
+from kdnas.workflow.pipeline import plan_search
 from kdnas.workflow.planning import forecast as of_forecasts
 from kdnas.workflow.planning.disk import disk_needed
 from kdnas.workflow.planning.estimate import Estimate, share_asked
@@ -80,6 +83,25 @@ def test_a_plan_has_every_recipe_the_rungs_and_what_is_kept_in_reserve(
     words = "\n".join(told.lines)
     assert re.search(r"^  rungs +2: all train a little", words, re.MULTILINE)
     assert re.search(r"^  reserve +30 s of --budget 10m$", words, re.MULTILINE)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 300.0])
+def test_a_plan_within_a_time_counts_what_measuring_took(
+    seconds: float, make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+
+    def slow_probe(*_: Any, **__: Any) -> Speeds:
+        nonlocal now
+        now += seconds
+        return Speeds(*[1e-6] * 4, share=0.5, trial=10.0)
+
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(of_forecasts, "probe", slow_probe)
+    run = make_run(budget="10m", trials=1000, random_control="off")
+    told = plan_search(open_context(run)).described
+    most = (600 - 30 - seconds) / 10  # of the budget 30 s are kept in reserve
+    assert 0.8 * most < told["trials_left"] <= most
 
 
 def test_a_part_of_a_training_that_is_left_is_planned_as_a_whole_one(
