@@ -233,6 +233,8 @@ COLUMNS = "EU NNP I-ORG\nrejects VBZ O\n\nPeter NNP I-PER\n"
         # Without a task, any ending that says nothing is judged as .txt is.
         ("eng.testa", COLUMNS, False, ["EU rejects", "Peter"]),
         ("new.txt", COLUMNS, False, ["EU rejects", "Peter"]),
+        ("eng.testa.gz", COLUMNS, False, ["EU rejects", "Peter"]),
+        ("new.txt.gz", "The EU rejects.\n", False, ["The EU rejects."]),
         (
             "new.log",
             "The EU rejects.\n\nPeter and I\n",
@@ -245,7 +247,8 @@ def test_columns_are_what_the_tasks_data_have_in_columns(
     tmp_path: Path, name: str, content: str, named: bool, expected: list[str]
 ) -> None:
     path = tmp_path / name
-    path.write_text(content, encoding="utf-8")
+    raw = content.encode()
+    path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
     spec = load_spec("conll2003") if named else None
     rows, _ = read_file(path, spec, kind=TASK_TYPES["token-classification"])
     assert [row.text for row in rows] == expected

@@ -12,7 +12,7 @@ from pathlib import Path
 from kdnas.errors import KdnasError
 from kdnas.runtime.formatting import several
 from kdnas.tasks.formats.tables import Rows, find_column
-from kdnas.tasks.formats.text import read_text, refuse_sheet
+from kdnas.tasks.formats.text import read_text, refuse_sheet, unpacked
 from kdnas.tasks.spec import TaskSpec
 
 SUFFIXES = (
@@ -99,9 +99,9 @@ def is_conll(path: Path) -> bool:
     if suffix in SUFFIXES and suffix not in AMBIGUOUS:
         return True
     try:
-        with path.open("rb") as stream:
+        with unpacked(path) as stream:
             head = stream.read(_MOST_BYTES).decode("utf-8", "replace")
-    except OSError:
+    except KdnasError:
         return False
     lines = list(islice((line.rstrip("\r") for line in head.split("\n")), _LOOKED_AT))
     if any(line.startswith(_DOCUMENT) for line in lines):

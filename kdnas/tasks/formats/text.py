@@ -67,7 +67,7 @@ def read_text(path: Path, named: str | None = None) -> Text:
     Raises:
         KdnasError: The file cannot be read, is in another encoding or no text, or is empty.
     """
-    with _unpacked(path) as stream:
+    with unpacked(path) as stream:
         raw = stream.read()
     _refuse_other(raw, str(path))
     marked = find_encoding(raw[:_HEAD])
@@ -127,7 +127,7 @@ def text_lines(lines: Iterable[bytes], source: str, named: str | None = None) ->
 
 def bytes_of_lines(path: Path) -> Iterator[bytes]:
     """What `text_lines` takes of a file, unpacked; KdnasError where it cannot be read."""
-    with _unpacked(path) as stream:
+    with unpacked(path) as stream:
         yield from stream
 
 
@@ -166,7 +166,7 @@ def find_encoding(head: bytes) -> str | None:
 
 
 @contextmanager
-def _unpacked(path: Path) -> Iterator[BufferedIOBase]:
+def unpacked(path: Path) -> Iterator[BufferedIOBase]:
     """A file's bytes, unpacked where its name ends in `.gz`."""
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
