@@ -10,16 +10,15 @@ sizes take turns for each student.
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from command_line import a_count, a_file, in_one_line
+from command_line import a_count, a_file, a_result, in_one_line
 from scipy.stats import kendalltau
 from setting import Setting, make_setting, read_sentences, seconds_of
 
 from kdnas.config import Settings
+from kdnas.files.atomic import write_json
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.space import Architecture, Candidate
 
@@ -75,7 +74,7 @@ def main() -> None:
         part["tau"] = float(kendalltau(part["scores"], right).statistic)
         print(f"| {name} | {speed:.2f} | {worse:+.4f} | {part['tau']:.3f} |")
     if args.json:
-        args.json.write_text(json.dumps({"students": args.students, "long": right, **found}))
+        write_json(args.json, {"students": args.students, "long": right, **found})
 
 
 def _grid(args: argparse.Namespace) -> list[tuple[int, float]]:
@@ -103,7 +102,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--threads", type=a_count, default=1, help="As a candidate side by side has."
     )
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=a_result)
     return parser.parse_args()
 
 

@@ -10,16 +10,16 @@ epoch), every point the median over turns. Example:
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from pathlib import Path
 
 import plotly.graph_objects as go
-from command_line import a_count, a_file, in_one_line
+from command_line import a_count, a_file, a_result, in_one_line
 from plotly.subplots import make_subplots
 from setting import Setting, make_setting, read_sentences, seconds_of
 
 from kdnas.config import Settings
+from kdnas.files.atomic import write_json
 from kdnas.measure import count_params
 from kdnas.space import Candidate
 
@@ -31,9 +31,13 @@ BASE = ("3x384", 1000, 32)
 
 def texts_of(count: int, length: int, file: Path | None) -> list[str]:
     """Texts that fill `length` tokens: sentences joined."""
-    joined = max(1, length // 6)
-    sentences = read_sentences(file, count * joined)
+    sentences = read_sentences(file, sentences_for(count, length))
     return [" ".join(sentences[i::count]) for i in range(count)]
+
+
+def sentences_for(count: int, length: int) -> int:
+    """How many sentences so many texts are made of."""
+    return count * max(1, length // 6)
 
 
 def candidate_seconds(setting: Setting, shape: str, turns: int) -> float:
@@ -63,8 +67,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--text", type=a_file)
     parser.add_argument("--turns", type=a_count, default=3)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--html", type=Path)
+    parser.add_argument("--json", type=a_result)
+    parser.add_argument("--html", type=a_result)
     arguments = parser.parse_args()
     settings = Settings(mini_epochs=1)
 
@@ -77,6 +81,11 @@ def main() -> None:
         return seconds, count_params(student) - outside
 
     shape, examples, length = BASE
+    most = max(
+        *(sentences_for(n, length) for n in EXAMPLES),
+        *(sentences_for(examples, n) for n in LENGTHS),
+    )
+    read_sentences(arguments.text, most)  # too few shall show before anything is measured
     sweeps = {
         "examples in the proxy": [(n, point(shape, n, length)[0]) for n in EXAMPLES],
         "tokens an example": [(n, point(shape, examples, n)[0]) for n in LENGTHS],
@@ -85,7 +94,7 @@ def main() -> None:
         ],
     }
     if arguments.json:
-        arguments.json.write_text(json.dumps(sweeps, indent=2))
+        write_json(arguments.json, sweeps)
     if arguments.html:
         plot(sweeps).write_html(arguments.html)
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kdnas.errors import KdnasError
+from kdnas.files.atomic import check_writable, read_json
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # What stands in a recorded command for what is of one machine, by option.
@@ -38,11 +39,36 @@ def a_count(text: str) -> int:
     return int(text)
 
 
+def none_or_more(text: str) -> int:
+    """A number of things, of which there may be none."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more, not {text!r}")
+    return int(text)
+
+
 def a_file(text: str) -> Path:
     """A file that is there."""
     if not Path(text).is_file():
         raise argparse.ArgumentTypeError(f"there is no file {text}")
     return Path(text)
+
+
+def a_result(text: str) -> Path:
+    """A file to write once all is computed: its folder is made now, and what cannot be is told now.
+
+    What is in it stays but for an entry, so that a file that is no JSON is refused.
+    """
+    path = Path(text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(path.parent)
+    except (OSError, KdnasError) as error:
+        raise argparse.ArgumentTypeError(f"cannot write {text}: {error}") from None
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder; give a file")
+    if path.suffix == ".json" and path.exists() and path.stat().st_size and read_json(path) is None:
+        raise argparse.ArgumentTypeError(f"{text} is not JSON; give another file")
+    return path
 
 
 def a_part(text: str) -> tuple[int, int]:

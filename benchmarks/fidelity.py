@@ -21,7 +21,7 @@ from statistics import fmean, median
 from typing import Any
 
 import tests_path  # noqa: F401
-from command_line import in_one_line
+from command_line import a_result, in_one_line
 from plans import read_parts
 from support.stepwise import Stepwise
 
@@ -68,7 +68,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--plan", type=Path, required=True)
-    parser.add_argument("--json", type=Path, required=True, help="Scores so far, and the table.")
+    parser.add_argument(
+        "--json", type=a_result, required=True, help="Scores so far, and the table."
+    )
     return parser.parse_args()
 
 

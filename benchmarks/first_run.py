@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from command_line import a_count, in_one_line, this_command
+from command_line import a_count, a_result, in_one_line, this_command
 from seq2seq import finished
 
 from kdnas.files.atomic import read_json, write_json
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=a_count, default=5)
     parser.add_argument("--threads", type=a_count)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=a_result)
     args = parser.parse_args()
     more = {} if args.threads is None else {"threads": args.threads}
     rows = []

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import tests_path  # noqa: F401
-from command_line import a_count, a_file, in_one_line, this_command
+from command_line import a_count, a_file, a_result, in_one_line, this_command
 from setting import read_sentences
 from support.postgresql import own_postgresql
 from support.processes import Child, command
@@ -51,6 +51,8 @@ text: [text]
 label: label
 labels: [short, long]
 """
+# Sentences beside the rows to train on.
+VALIDATION = 100
 Row = dict[str, float]
 
 
@@ -58,6 +60,8 @@ Row = dict[str, float]
 def main() -> None:
     """Measures what is asked for; prints tables, writes the entry `growth`."""
     args = _arguments()
+    if args.rows:  # too few sentences shall show before anything is measured
+        read_sentences(args.sentences, max(args.rows) + VALIDATION)
     parts: dict[str, tuple[Sequence[int], Callable[[Path, int, argparse.Namespace], Row]]] = {
         "trials": (args.trials, _trials),
         "rows": (args.rows, _rows),
@@ -93,12 +97,12 @@ def _trials(folder: Path, count: int, args: argparse.Namespace) -> Row:
 
 def _rows(folder: Path, count: int, args: argparse.Namespace) -> Row:
     """Steps 1 to 3 with so many rows of real sentences, and a trial."""
-    texts = read_sentences(args.sentences, count + 100)
+    texts = read_sentences(args.sentences, count + VALIDATION)
     middle = sorted(map(len, texts))[len(texts) // 2]
     data = folder / "data" / "sentences"
     data.mkdir(parents=True)
     (folder / "sentences.yaml").write_text(TASK)
-    for name, part in (("train", texts[100:]), ("validation", texts[:100])):
+    for name, part in (("train", texts[VALIDATION:]), ("validation", texts[:VALIDATION])):
         write_lines(data / f"{name}.jsonl", part, middle)
     task = str(folder / "sentences.yaml")
     step = _stepwise(folder, task=task, trials=1, sampler="random", teacher_epochs=0.1)
@@ -180,7 +184,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=a_count, nargs="*", default=[1, 2, 4])
     parser.add_argument("--shared", type=a_count, default=48, help="Trials that workers share.")
     parser.add_argument("--sentences", type=a_file, help="A text file, plain or gzip.")
-    parser.add_argument("--json", type=Path, help="Write the figures to this file.")
+    parser.add_argument("--json", type=a_result, help="Write the figures to this file.")
     return parser.parse_args()
 
 

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import tests_path  # noqa: F401
-from command_line import a_count, in_one_line, this_command
+from command_line import a_count, a_result, in_one_line, none_or_more, this_command
 from support.processes import Child, kdnas_child
 from support.tiny import save_mrpc, save_teacher
 
+from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.runtime.console import say
 
@@ -40,6 +41,8 @@ HOW = {signal.SIGKILL: (-9,), signal.SIGTERM: (143, -15)}
 @in_one_line()
 def main() -> None:
     args = _arguments()
+    if not args.kills + args.terms:
+        raise KdnasError("nothing to send: --kills 0 --terms 0; give one of them at least 1")
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
@@ -129,13 +132,13 @@ def _result(run: Path) -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=a_count, default=10)
-    parser.add_argument("--kills", type=int, default=6, help="SIGKILLs a round.")
-    parser.add_argument("--terms", type=int, default=2, help="SIGTERMs a round.")
+    parser.add_argument("--kills", type=none_or_more, default=6, help="SIGKILLs a round.")
+    parser.add_argument("--terms", type=none_or_more, default=2, help="SIGTERMs a round.")
     parser.add_argument(
         "--seconds", type=float, default=0.0, help="The latest moment of a kill; 0: by the run's."
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="Write the counts to this file.")
+    parser.add_argument("--json", type=a_result, help="Write the counts to this file.")
     return parser.parse_args()
 
 

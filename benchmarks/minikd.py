@@ -14,18 +14,16 @@ The methods take turns, and the figures are medians over the turns. Example:
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import torch
-from command_line import a_count, a_file, in_one_line
+from command_line import a_count, a_file, a_result, in_one_line
 from predecessor import Predecessor
 from setting import Setting, make_setting, read_sentences, seconds_of
 
@@ -39,6 +37,7 @@ from kdnas.distillation.precision import working_precision
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.signals import NoSignal
 from kdnas.distillation.training import predict, train
+from kdnas.files.atomic import write_json
 from kdnas.measure.quiet import finish_queue
 from kdnas.space import Architecture
 from kdnas.teachers.load import teacher_source
@@ -242,7 +241,7 @@ def main() -> None:
     parser.add_argument("--threads", type=a_count)
     parser.add_argument("--repeats", type=a_count, default=3)
     parser.add_argument("--predecessor-steps", type=a_count, default=4)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=a_result)
     arguments = parser.parse_args()
     settings = Settings(batch_size=arguments.batch, threads=arguments.threads)
     texts = read_sentences(arguments.text, arguments.examples)
@@ -267,7 +266,7 @@ def main() -> None:
     report["stages"] = stages(setting)
     print_report(report)
     if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2))
+        write_json(arguments.json, report)
 
 
 if __name__ == "__main__":

@@ -6,21 +6,27 @@ python benchmarks/precision.py --students 14
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from pathlib import Path
 
 import numpy as np
-from command_line import a_count, a_file, in_one_line
+from command_line import a_count, a_file, a_result, in_one_line
 from scipy.stats import kendalltau
 from setting import make_setting, read_sentences
 
 from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.files.atomic import write_json
 from kdnas.space import Architecture, Candidate, SearchSpace
 
 
 def spread(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
-    """Random students of a space."""
+    """Random students of a space.
+
+    Raises:
+        KdnasError: It has fewer.
+    """
+    if count > (most := len(space.architectures)):
+        raise KdnasError(f"invalid --students {count}: the space has {most:,}; give fewer")
     rng = np.random.default_rng(seed)
     chosen = rng.choice(len(space.architectures), count, replace=False)
     return [space.architectures[i] for i in chosen]
@@ -36,7 +42,7 @@ def main() -> None:
     parser.add_argument("--examples", type=a_count, default=1200)
     parser.add_argument("--epochs", type=float, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=a_result)
     arguments = parser.parse_args()
     texts = read_sentences(arguments.text, arguments.examples)
     losses: dict[str, list[float]] = {}
@@ -59,7 +65,7 @@ def main() -> None:
     print(f"seconds: {seconds}")
     if arguments.json:
         report = {"tau": tau, "losses": losses, "students": [s.label for s in students]}
-        arguments.json.write_text(json.dumps({**report, "seconds": seconds}, indent=2))
+        write_json(arguments.json, {**report, "seconds": seconds})
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from typing import Any
 
 import pandas as pd
 import tests_path  # noqa: F401
-from command_line import a_count, in_one_line, this_command
+from command_line import a_count, a_result, in_one_line, this_command
 from plans import LISTS, read_plan, wanted_tasks
 from support.stepwise import Stepwise
 
@@ -170,7 +170,7 @@ def add_arguments(parser: argparse.ArgumentParser, plan: Path | None = None) -> 
     parser.add_argument("--from-seed", type=int, default=0)
     parser.add_argument("--threads", type=a_count)
     parser.add_argument("--table", action="store_true", help="Print the table.")
-    parser.add_argument("--json", type=Path, help="Write the figures into this file.")
+    parser.add_argument("--json", type=a_result, help="Write the figures into this file.")
 
 
 def pipeline_of(task: str, plan: dict[str, Any], args: argparse.Namespace) -> Stepwise:

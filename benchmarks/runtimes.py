@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
-from command_line import a_count, in_one_line
+from command_line import a_count, a_result, in_one_line
 from scipy.stats import kendalltau
 from setting import shaped
 
@@ -74,7 +73,7 @@ def main() -> None:
     parser.add_argument("--turns", type=a_count, default=50)
     parser.add_argument("--threads", type=a_count)
     parser.add_argument("--cpu-time", action="store_true")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=a_result)
     args = parser.parse_args()
     clock = time.thread_time if args.cpu_time else time.perf_counter
     start_runtime(threads=1 if args.cpu_time else args.threads, device="cpu")

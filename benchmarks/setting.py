@@ -78,14 +78,25 @@ def shaped(config: Any, shape: str) -> Architecture:
 
 
 def read_sentences(file: Path | None, count: int, seed: int = 0) -> list[str]:
-    """Some lines of a text file (gzip or plain), else snippets of the embedded task."""
+    """Some lines of a text file (gzip or plain), else snippets of the embedded task.
+
+    Raises:
+        KdnasError: There are fewer than `count`.
+    """
+    source = str(file or SENTENCES)
     if file is None and not SENTENCES.exists():
+        source = "the embedded task"
         lines = load_data(load_spec("rotten-tomatoes"), None).splits["train"].text
     else:
         path = file or SENTENCES
         content = path.read_bytes()
         text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
         lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if len(lines) < count:
+        raise KdnasError(
+            f"too few sentences: {len(lines):,} ({source}), where {count:,} are needed; give a "
+            "file with more, or ask for less"
+        )
     chosen = np.random.default_rng(seed).permutation(len(lines))[:count]
     return [lines[i] for i in chosen]
 

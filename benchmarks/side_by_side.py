@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import tests_path  # noqa: F401
-from command_line import a_count, in_one_line, this_command
+from command_line import a_count, a_result, in_one_line, this_command
 from support.stepwise import Stepwise
 
 from kdnas.config import Settings
@@ -88,7 +88,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--trials", type=a_count, default=12)
     parser.add_argument("--turns", type=a_count, default=3)
     parser.add_argument("--jobs", type=a_count, default=usable_cores())
-    parser.add_argument("--json", type=Path, help="Write the figures to this file.")
+    parser.add_argument("--json", type=a_result, help="Write the figures to this file.")
     return parser.parse_args()
 
 

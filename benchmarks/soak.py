@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import tests_path  # noqa: F401
-from command_line import a_count, in_one_line, this_command
+from command_line import a_count, a_result, in_one_line, this_command
 from optuna.study import Study
 from optuna.trial import TrialState
 from support.postgresql import own_postgresql
@@ -184,7 +184,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--delay", type=float, default=2.0, help="Seconds a kill waits at most.")
     parser.add_argument("--worker-timeout", type=a_count, default=15)
     parser.add_argument("--patience", type=float, default=300.0)
-    parser.add_argument("--json", type=Path, help="Write the counts to this file.")
+    parser.add_argument("--json", type=a_result, help="Write the counts to this file.")
     return parser.parse_args()
 
 

@@ -21,11 +21,10 @@ import argparse
 import multiprocessing
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
-from command_line import a_count, a_file, in_one_line, this_command
+from command_line import a_count, a_file, a_result, in_one_line, this_command
 from minikd import WARM_UP_STEPS, geometric_mean, kdnas, predecessor
 from setting import Setting, make_setting, read_sentences, seconds_of
 
@@ -214,7 +213,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--predecessor-steps", type=a_count, default=4)
     parser.add_argument("--limit-batches", type=a_count, nargs="+")
     parser.add_argument("--compile", action="store_true", help="Compile the bare student, too.")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=a_result)
     return parser.parse_args()
 
 

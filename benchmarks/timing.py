@@ -14,11 +14,10 @@ import argparse
 import itertools
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from command_line import a_count, in_one_line
+from command_line import a_count, a_result, in_one_line
 
 from kdnas.config import Settings
 from kdnas.files.atomic import read_json, write_json
@@ -56,7 +55,7 @@ def main() -> None:
     parser.add_argument("--turns", type=a_count, default=5, help="Timings of each shape.")
     parser.add_argument("--speedup", type=float, default=4.0)
     parser.add_argument("--length", type=a_count, default=128)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=a_result)
     args = parser.parse_args()
     start_runtime(threads=args.threads)
     teacher = load_teacher(teacher_source(None), load_spec("sst2")).model

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from scipy.stats import spearmanr
 from tables import OBJECTIVES, Table
 
 from kdnas.config import Settings
+from kdnas.files.atomic import write_json
 from kdnas.runtime.console import manner
 from kdnas.scoring.costs import Costs
 from kdnas.scoring.evaluate import evaluate_candidate
@@ -42,7 +42,7 @@ from kdnas.study.study import evaluated
 from kdnas.study.warm_start import WARM_START_SHARE
 
 sys.path.append(str(Path(__file__).parents[1]))
-from command_line import a_count, a_file, in_one_line
+from command_line import a_count, a_file, a_result, in_one_line
 
 ALPHAS = {"reward-0.06": -0.06, "reward-0.3": -0.3, "pareto": -0.06}
 LOSSES = {1: "loss", 1 / 3: "loss_third", 1 / 9: "loss_ninth"}
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="+", default=["random", "tpe"])
     parser.add_argument("--seeds", type=a_count, default=50)
     parser.add_argument("--trials", type=a_count, default=20, help="Whole trainings of a search.")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=a_result)
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)
@@ -129,7 +129,7 @@ def main() -> None:
         case = {"objective": objective, "sampler": sampler, "rungs": rungs, "warm_start": warm}
         found.append({**case, "ends": ends, "seen": seen})
     if args.json:
-        args.json.write_text(json.dumps(found) + "\n")
+        write_json(args.json, found)
 
 
 def _rank_correlations(table: Table, alpha: float) -> dict[str, float]:

@@ -6,9 +6,12 @@ import ast
 import importlib
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from kdnas.errors import KdnasError
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -39,7 +42,16 @@ def _on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
         ("worth_figures", "{no}", "there is no file"),
         ("split_qqp", "{no} --out {out}", "there is no file"),
         ("replay", "--table {no} --json {out}", "there is no file"),
+        ("replay", "--table {slow} --objectives speedup4 --json {out}", "nothing to search on"),
         ("make", "--run {out} --part 2/2", "expected I/N"),
+        ("kills", "--kills 0 --terms 0", "nothing to send: --kills 0 --terms 0; give"),
+        ("kills", "--kills -1", "expected a whole number, 0 or more, not '-1'"),
+        ("growth", "--rows 4 --sentences {few}", "too few sentences: 3 ("),
+        ("step_profile", "--text {few}", "where 600 are needed; give a file with more"),
+        ("candidate_cost", "--text {few}", "where 21,000 are needed"),
+        ("minikd", "--json {few}/found.json", "--json: cannot write"),
+        ("minikd", "--json {here}", "is a folder; give a file"),
+        ("minikd", "--json {broken}", "is not JSON; give another file"),
     ],
 )
 def test_bad_input_ends_a_benchmark_in_one_line(
@@ -50,13 +62,45 @@ def test_bad_input_ends_a_benchmark_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    given = [word.format(no=tmp_path / "no-such", out=tmp_path / "out") for word in words.split()]
+    few, broken = tmp_path / "few.txt", tmp_path / "broken.json"
+    few.write_text("One.\n\nTwo.\nThree.\n")
+    broken.write_text('{"kills":')
+    places = {"no": tmp_path / "no-such", "out": tmp_path / "out", "here": tmp_path}
+    places |= {"few": few, "broken": broken, "slow": BENCHMARKS / "tabular" / "tiny-mrpc.csv"}
+    given = [word.format(**places) for word in words.split()]
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *given])
     with pytest.raises(SystemExit) as ended:
         importlib.import_module(name).main()
     out, err = capsys.readouterr()
     assert ended.value.code == 2 and told in err.splitlines()[-1]
     assert "|" not in out and not [*tmp_path.rglob("config.yaml")]
+
+
+def test_what_a_benchmark_writes_at_its_end_is_checked_at_its_start() -> None:
+    for file in [*BENCHMARKS.glob("*.py"), *(BENCHMARKS / "tabular").glob("*.py")]:
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            option = ast.unparse(call.args[0]) if isinstance(call, ast.Call) and call.args else ""
+            if option in ("'--json'", "'--html'"):
+                kinds = {ast.unparse(word.value) for word in call.keywords if word.arg == "type"}
+                assert kinds == {"a_result"}, (file, option)
+
+
+def test_the_folder_of_a_result_is_made_before_anything_is_computed(tmp_path: Path) -> None:
+    from command_line import a_result
+
+    file = tmp_path / "a" / "b" / "found.json"
+    assert a_result(str(file)) == file and file.parent.is_dir() and not file.exists()
+    file.touch()
+    assert a_result(str(file)) == file
+
+
+def test_students_of_a_precision_are_no_more_than_the_space_has() -> None:
+    from precision import spread
+
+    space: Any = SimpleNamespace(architectures=list("abc"))
+    assert sorted(spread(space, 3, 0)) == list("abc")
+    with pytest.raises(KdnasError, match=r"invalid --students 4: the space has 3; give fewer"):
+        spread(space, 4, 0)
 
 
 def test_every_benchmark_tells_bad_input_in_one_line() -> None:
