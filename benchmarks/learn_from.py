@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
-from command_line import a_count, a_file, in_one_line, this_command
+from command_line import a_count, a_file, a_result, in_one_line, this_command
 from optuna.study import Study
 from optuna.trial import FrozenTrial, create_trial
 from scipy.stats import wilcoxon
@@ -36,7 +36,7 @@ from kdnas.study.warm_start import first_lessons
 sys.path.append(str(Path(__file__).with_name("tabular")))
 from replay import read, replay
 from summary import arrival
-from tables import OBJECTIVES, SPEEDUP, Table
+from tables import OBJECTIVES, SPEEDUP, Table, with_students
 
 TABULAR = Path(__file__).with_name("tabular")
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -55,13 +55,17 @@ def main() -> None:
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     tables = {file.stem: Table(file) for file in args.tables}
+    searched = {
+        name: with_students(table, args.objectives)
+        for name, table in tables.items()
+        if not args.search or name in args.search
+    }
     file = args.out / "searches.jsonl"
     for seed in range(args.seeds):
-        for name, table in tables.items():
-            if args.search and name not in args.search:
-                continue
+        for name, objectives in searched.items():
+            table = tables[name]
             others = [one for other, one in tables.items() if other != name]
-            for objective in args.objectives:
+            for objective in objectives:
                 for sampler in args.samplers:
                     for learns in (False, True):
                         key = {"table": name, "objective": objective, "sampler": sampler}
@@ -191,7 +195,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--trials", type=a_count, default=40, help="Evaluations of a search.")
     parser.add_argument("--earlier", type=int, default=40, help="Students of an earlier study.")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--json", type=Path, help="Write the figures into this file.")
+    parser.add_argument("--json", type=a_result, help="Write the figures into this file.")
     return parser.parse_args()
 
 

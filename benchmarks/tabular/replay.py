@@ -28,13 +28,15 @@ from optuna.study import Study
 from optuna.trial import TrialState
 from predecessor_sampler import NAME, make_compared
 from summary import RANDOM_TIMES, summarise, to_markdown
-from tables import OBJECTIVES, Objective, Table
+from tables import OBJECTIVES, Objective, Table, with_students
 
+from kdnas.errors import KdnasError
+from kdnas.files.atomic import write_json
 from kdnas.space import Candidate
 from kdnas.study.samplers import SAMPLERS
 
 sys.path.append(str(Path(__file__).parents[1]))
-from command_line import a_count, a_file, a_part, in_one_line
+from command_line import a_count, a_file, a_part, a_result, in_one_line
 
 COMPARED = ("random", "qmc", "nsga2", "tpe", "gp", NAME, "lstm")
 MOST_ASKED = 6
@@ -101,14 +103,19 @@ def main() -> None:
     parser.add_argument(
         "--part", type=a_part, default="0/1", help="I/N: every N-th search, from the I-th on."
     )
-    parser.add_argument("--json", type=Path, required=True, help="Figures; searches in OUT.jsonl.")
-    parser.add_argument("--html", type=Path, help="Curves.")
+    parser.add_argument(
+        "--json", type=a_result, required=True, help="Figures; searches in OUT.jsonl."
+    )
+    parser.add_argument("--html", type=a_result, help="Curves.")
     args = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
     table = Table(args.table)
+    objectives = with_students(table, args.objectives)
+    if not objectives:
+        raise KdnasError(f"nothing to search on {args.table}; give other --objectives")
     # Seeds outermost: a run that was stopped has something of every sampler.
-    wanted = itertools.product(range(args.seeds), args.objectives, args.samplers)
+    wanted = itertools.product(range(args.seeds), objectives, args.samplers)
     part, parts = args.part
     digest = hashlib.sha256(args.table.read_bytes()).hexdigest()[:12]
     file = args.json.with_suffix(".jsonl")
@@ -127,11 +134,11 @@ def main() -> None:
         for search in read(file)
         if search["table"] == digest and search.get("picks", 0) == args.picks
     ]
-    summary = summarise(searches, table, args.objectives, args.samplers, args.trials)
-    args.json.write_text(json.dumps(summary, indent=2) + "\n")
+    summary = summarise(searches, table, objectives, args.samplers, args.trials)
+    write_json(args.json, summary)
     print(to_markdown(summary))
     if args.html:
-        plot(searches, table, args.objectives, args.samplers, args.trials, args.html)
+        plot(searches, table, objectives, args.samplers, args.trials, args.html)
 
 
 def read(file: Path) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from optuna.study import StudyDirection
 
+from kdnas.runtime.console import say
 from kdnas.scoring.reward import reward
 from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.families import FIELDS
@@ -31,6 +32,7 @@ class Table(SearchSpace):
     """
 
     def __init__(self, file: Path) -> None:
+        self.file = file
         self.frame = pd.read_csv(file)
         self.rows = {
             Candidate.from_params({str(name): value for name, value in row.items()}): number
@@ -133,7 +135,7 @@ def _single(table: Table, alpha: float, limit: float | None = None) -> Objective
     excess = None if limit is None else limit * table.costs - 1
     allowed = len(table.costs) if excess is None else int((excess <= 0).sum())
     # The best one per cent, rounded: the worst of them has one row fewer before it.
-    goal = 100 * (max(1, math.floor(allowed / 100 + 0.5)) - 1) / allowed
+    goal = 100 * (max(1, math.floor(allowed / 100 + 0.5)) - 1) / max(1, allowed)
     label = "better students (%)"
     return Objective((StudyDirection.MAXIMIZE,), table.rewards(alpha)[:, None], excess, goal, label)
 
@@ -150,3 +152,16 @@ OBJECTIVES: dict[str, Callable[[Table], Objective]] = {
     f"speedup{SPEEDUP:g}": lambda table: _single(table, -0.06, SPEEDUP),
     "pareto": _pareto,
 }
+
+
+def with_students(table: Table, names: Sequence[str]) -> list[str]:
+    """The objectives for which a table has a student that may be evaluated; tells the others."""
+    found = list[str]()
+    for name in names:
+        objective = OBJECTIVES[name](table)
+        if any(objective.feasible(row) for row in range(len(table.rows))):
+            found.append(name)
+        else:
+            fastest = f"the fastest student is {1 / table.costs.min():.2f} times as fast"
+            say(f"{name} is left out on {table.file.stem}: {fastest} as its teacher")
+    return found

@@ -74,3 +74,30 @@ def test_rows_pair_the_same_search_with_and_without(tables: list[Path]) -> None:
     assert every["better_after_10"] == {"without": 2.0, "with": 1.0}
     told = learn_from.lines([every])[-1]
     assert told == f"| pareto | lstm | all | 6 | 7 | 4 | {every['p']} | 2.0 | 1.0 |"
+
+
+def test_a_table_without_a_student_fast_enough_is_left_out_of_that_objective(
+    tables: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import learn_from
+
+    slow = pd.read_csv(tables[0])
+    slow["speedup"] = 3.5
+    slow.to_csv(tables[0], index=False)
+    searched = []
+
+    def search(table: Any, *given: Any) -> dict[str, Any]:
+        searched.append((table.file.stem, given[1]))
+        return {"reached": 1, "after": 0.0}
+
+    monkeypatch.setattr(learn_from, "_search", search)
+    arguments = "--seeds 1 --samplers tpe --objectives reward-0.06 speedup4"
+    found = ["--tables", *map(str, tables), "--out", str(tmp_path), *arguments.split()]
+    monkeypatch.setattr(sys, "argv", ["learn_from.py", *found])
+    learn_from.main()
+    out, err = capsys.readouterr()
+    assert {*searched} == {("narrow", "reward-0.06"), ("wide", "reward-0.06"), ("wide", "speedup4")}
+    assert "speedup4 is left out on narrow: the fastest student is 3.50 times as fast" in out + err

@@ -101,7 +101,9 @@ def test_forms_of_values_are_short() -> None:
     out = told("search", "--help-all")
     for row in ("--trials INT ", "--alpha FLOAT ", "--config FILE ", "--precision auto|fp32|bf16 "):
         assert row in out
-    assert "--[no-]warm-start " in out and "One of gp, lstm" in " ".join(out.replace("│", "").split())
+    assert "--[no-]warm-start " in out and "One of gp, lstm" in " ".join(
+        out.replace("│", "").split()
+    )
 
 
 def test_usage_names_the_arguments() -> None:
