@@ -9,9 +9,9 @@ command can be stopped and repeated. Means are over all seeds that OUT has of a 
 earlier commands made, too. Speeds are those of the sliced student in ONNX Runtime, seconds those of
 training a student and its assistants.
 
-`--json` adds to the entry `pruned`: task -> target -> method -> mean, std, speedup_onnx, seconds
-and seeds; `best MaxiDisc` is the path with the best mean, its seconds are those of all paths, of
-which assistants that several share count once.
+`--json` adds to the entry `pruned`: task -> target -> method -> mean, std, speedup_onnx, seconds,
+seeds and the command that made it; `best MaxiDisc` is the path with the best mean, its seconds are
+those of all paths, of which assistants that several share count once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, get_args
 
-from command_line import a_count, in_one_line, this_command
+from command_line import a_count, a_result, in_one_line, this_command
 from plans import MAPPINGS, read_plan, wanted_tasks
 
 from kdnas.config import Settings, load_settings, nearest
@@ -325,12 +325,15 @@ def entry(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def merged(whole: dict[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
-    """All results, those of other cells as they were."""
+    """All results, each with its command, those of other cells as they were."""
     known = {**whole.get("pruned", {})}
     for task, by_target in results.items():
         before = known.get(task, {})
-        known[task] = {**before, **{t: {**before.get(t, {}), **m} for t, m in by_target.items()}}
-    return {**whole, "pruned": {**known, "command": this_command()}}
+        for target, methods in by_target.items():
+            made = {name: {**one, "command": this_command()} for name, one in methods.items()}
+            before = {**before, target: {**before.get(target, {}), **made}}
+        known[task] = before
+    return {**whole, "pruned": known}
 
 
 def table(task: str, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
@@ -361,7 +364,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="*", help="Default: all of the plan.")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--threads", type=a_count)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=a_result)
     return parser.parse_args()
 
 

@@ -15,8 +15,9 @@ Each seed has a teacher of its own, which no method's time includes. Everything 
 on held-out training rows; what is compared are scores on the split that nobody trained on. A pair
 counts where speeds, timed side by side, are within 5%. A search that keeps the speed-up with no
 student is `missed`. Each cell is a line of OUT/seed-N/results.jsonl, and a search in the middle of
-one goes on, so that the command can be stopped and repeated. `--json` writes the entry
-`search-worth`.
+one goes on, so that the command can be stopped and repeated. `--json` adds to the entry
+`search-worth`: its pairs replace those of the same task, speed, seed and kind of machine, others
+stay, and benchmarks/worth_figures.py prints the table of all of them.
 
 A plan's `settings`, and those of each of its tasks, are options of `kdnas search`, for all methods:
 `teacher: FOLDER` and `tasks: {NAME: ENTRY}` point it at a teacher and tasks of one's own; a task of
@@ -47,6 +48,9 @@ from worth_figures import (
     PICKED,
     SEARCH,
     entry,
+    machine_kind,
+    merged,
+    plain,
     results,
     results_files,
     seed_folder,
@@ -103,14 +107,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add_arguments(parser, Path(__file__).with_name("search_worth.yaml"))
     parser.add_argument("--methods", nargs="*", default=METHODS, choices=METHODS)
-    parser.add_argument("--speeds", type=_number, nargs="*", help="In place of the plan's.")
+    parser.add_argument("--speeds", type=float, nargs="*", help="In place of the plan's.")
     parser.add_argument("--budget", help="In place of the plan's.")
     _compare(parser.parse_args())
-
-
-def _number(text: str) -> float:
-    """As YAML reads it: a whole number has no point, in names of cells, too."""
-    return int(text) if text.isdigit() else float(text)
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -118,6 +117,7 @@ def _compare(args: argparse.Namespace) -> None:
     names = {own["task"]: name for name, own in plan["tasks"].items()}
     plan["fixed"] = {names.get(task, task): one for task, one in (plan.get("fixed") or {}).items()}
     plan |= {key: vars(args)[key] for key in ("speeds", "budget") if vars(args)[key]}
+    plan["speeds"] = list(map(plain, plan.get("speeds") or ()))
     if wrong := list(dict.fromkeys(problems(plan, args))):
         raise KdnasError("\n".join(wrong))
     whole_out = args.out
@@ -127,11 +127,12 @@ def _compare(args: argparse.Namespace) -> None:
         one.out = seed_folder(whole_out, seed)
         run_plan(planned(plan, args.methods, seed), one, partial(cell, one))
     frame = results(whole_out)
-    print("\n".join(table(frame)))
-    if args.json:
+    if args.json and len(frame):
         whole = read_json(args.json) or {}
-        whole["search-worth"] = {**entry(frame), "command": this_command()}
+        found = {**entry(frame), "command": this_command()}
+        whole["search-worth"] = merged(whole.get("search-worth", {}), found)
         write_json(args.json, whole)
+    print("\n".join(table(frame)))
 
 
 def problems(plan: dict[str, Any], args: argparse.Namespace) -> Iterator[str]:
@@ -193,7 +194,8 @@ def cell(
 ) -> dict[str, Any]:
     """What a method makes of a task at a speed, with one seed."""
     speed, method = variant["speed"], variant["method"]
-    found, beside = {"speed": speed, "method": method}, list[AnyArchitecture]()
+    found = {"speed": speed, "method": method, "machine": machine_kind()}
+    beside = list[AnyArchitecture]()
     if method in SEARCHES:
         made = searched(args, pipeline, plan, variant, seed)
     else:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from command_line import a_count, in_one_line, this_command
+from command_line import a_count, a_result, in_one_line, this_command
 from quality import OF_A_SEARCH
 
 from kdnas import LoadedRun, evaluate, load_run
@@ -68,7 +68,10 @@ def main() -> None:
         whole = read_json(args.json) or {}
         made = entry(found)
         for speed in found:
-            made[speed] |= {"task": args.task, "command": this_command()}
+            # Other speeds of the entry may have another teacher.
+            teacher = {key: score for key, score in made.items() if key.startswith("teacher_")}
+            made[speed] |= {**teacher, "task": args.task, "command": this_command()}
+        made["split"] = "validation"
         whole["seq2seq"] = {**(whole.get("seq2seq") or {}), **made}
         write_json(args.json, whole)
 
@@ -238,7 +241,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--config", type=Path, nargs="*", default=(), help="Options as YAML.")
     parser.add_argument("--device")
     parser.add_argument("--threads", type=a_count)
-    parser.add_argument("--json", type=Path, help="Write the figures into this file.")
+    parser.add_argument("--json", type=a_result, help="Write the figures into this file.")
     args = parser.parse_args()
     args.shapes = dict(args.shapes or ())
     return args

@@ -165,9 +165,87 @@ def test_task_types_compare_the_seeds_that_both_students_have(tmp_path: Path) ->
         for (variant, seed), score in scores.items()
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    entry = _entry(_figures("mrpc", file, {"students": {"2x": {}, "4x": {}}}, tmp_path))
+    variants = [
+        {"name": student + ending, "student": student}
+        for student in ("2x", "4x")
+        for ending in ("", ", fine-tuned")
+    ]
+    entry = _entry(_figures("mrpc", file, {"variants": variants}, tmp_path))
     assert "2x" not in entry
     assert entry["4x"] == {"score": 0.7, "fine_tuned": 0.6, "retention": 0.875, "seeds": [0]}
+
+
+@pytest.fixture
+def task_types_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs benchmarks/task_types.py for a plan, whose trainings are there; returns its entry."""
+    import task_types
+
+    found = tmp_path / "found.json"
+
+    def command(name: str, teacher: float, scores: dict[str, float], *names: str) -> Any:
+        out = tmp_path / name
+        (out / "mrpc" / "steps").mkdir(parents=True, exist_ok=True)
+        (out / "mrpc" / "steps" / "evaluate-teacher.json").write_text(f'{{"accuracy": {teacher}}}')
+        variants = [
+            {"name": one, "student": one.partition(",")[0], "settings": {}}
+            for one in names or scores
+        ]
+        students = {one["student"]: SHAPE.params for one in variants}
+        plan = {"tasks": {"mrpc": {}}, "students": students, "variants": variants}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(plan))
+        rows = [
+            {"task": "mrpc", "variant": variant, "seed": 0, "scores": {"accuracy": score}}
+            for variant, score in scores.items()
+        ]
+        (out / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        monkeypatch.setattr(task_types, "run_plan", lambda *_: out / "results.jsonl")
+        places = ["--plan", tmp_path / f"{name}.yaml", "--data-dir", tmp_path, "--out", out]
+        given = ["task_types.py", *map(str, places), "--table", "--json", str(found)]
+        monkeypatch.setattr(sys, "argv", given)
+        task_types.main()
+        return json.loads(found.read_text())["task-types"].get("mrpc")
+
+    return command
+
+
+def test_plans_of_one_task_keep_their_figures_apart(task_types_of: Callable[..., Any]) -> None:
+    dense = task_types_of("dense", 0.8, {"2x": 0.7, "2x, fine-tuned": 0.6})
+    assert dense["plan"] == "dense" and dense["2x"]["retention"] == 0.875
+    pruned = task_types_of("pruned", 0.9, {"2x": 0.81, "2x, fine-tuned": 0.7})
+    assert pruned["plan"] == "pruned" and pruned["teacher"] == 0.9
+    assert pruned["2x"] == {"score": 0.81, "fine_tuned": 0.7, "retention": 0.9, "seeds": [0]}
+    assert pruned["plans"]["dense"] == dense["plans"]["dense"]
+    again = task_types_of("dense", 0.8, {"2x": 0.64, "2x, fine-tuned": 0.6})
+    assert again["plan"] == "pruned" and again["teacher"] == 0.9
+    assert again["plans"]["dense"]["2x"]["retention"] == 0.8
+    assert again["command"] == pruned["command"] == again["plans"]["pruned"]["command"]
+
+
+def test_each_variant_of_a_plan_has_a_row_and_no_figures_are_no_entry(
+    task_types_of: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = {"2x": 0.7, "2x, relations": 0.72, "2x, fine-tuned": 0.6, "4x, transfer": 0.4}
+    found = task_types_of("several", 0.8, scores)
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split(" | ")[3:] for row in rows] == [
+        ["2x", "0.7000", "0.6000", "87.5% |"],
+        ["2x, relations", "0.7200", "0.6000", "90.0% |"],
+        ["4x, transfer", "0.4000", "-", "50.0% |"],
+    ]
+    assert found["2x, relations"]["fine_tuned"] == 0.6
+    assert found["4x, transfer"] == {"score": 0.4, "retention": 0.5, "seeds": [0]}
+    assert task_types_of("none", 0.8, {}, "2x") == found
+    assert task_types_of("several", 0.8, {}, "2x") == found
+
+
+def test_published_tasks_have_their_best_plan_at_the_top() -> None:
+    from task_types import merged
+
+    text = (BENCHMARKS.parent / "docs" / "results.json").read_text(encoding="utf-8")
+    entry = json.loads(text)["task-types"]
+    for task, one in entry.items():
+        for plan, own in one["plans"].items():
+            assert merged(entry, {task: own}, plan) == entry, (task, plan)
 
 
 @pytest.fixture
@@ -225,8 +303,12 @@ def test_pruned_students_are_averaged_over_all_seeds_that_are_there(
     assert entry["best MaxiDisc"]["mean"] == 0.75 and entry["best MaxiDisc"]["seconds"] == 60.5
     assert entry["dense"]["seeds"] == [0, 1]
     again = pruned_by_seed("--seeds", "0", "--methods", "ziplm")
-    assert again["mrpc"]["4x"]["ziplm"] == entry["ziplm"]
-    assert again["command"].endswith("--json docs/results.json --seeds 0 --methods ziplm")
+    cells = again["mrpc"]["4x"]
+    last = cells["ziplm"].pop("command")
+    assert last.endswith("--json docs/results.json --seeds 0 --methods ziplm")
+    before = entry["ziplm"].pop("command")
+    assert before.endswith("--json docs/results.json --seeds 1")
+    assert cells == entry and cells["dense"]["command"] == before
     with pytest.raises(SystemExit):
         pruned_by_seed("--seeds", "2", "--teacher", "somebody/else")
     assert "holds another run: its --teacher" in capsys.readouterr().err

@@ -79,6 +79,75 @@ def test_gains_are_over_equally_fast_students_of_the_same_cell(cells: Path) -> N
     assert first.startswith("| mrpc | 4x | search | 0.8250 ± 0.0071 | 4.10x | 3 |")
 
 
+def test_a_search_adds_its_pairs_to_those_that_are_published(
+    cells: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import search_worth
+    import worth_figures
+
+    kind, file = worth_figures.machine_kind(), cells / "found.json"
+    rest = {"search": 0.7, "hand_picked": 0.6, "speedups": [4.0, 4.1]}
+    known = [
+        {"task": "mrpc", "speed": 4, "seed": 0, "machine": kind, **rest},
+        {"task": "mrpc", "speed": 4, "seed": 0, "machine": "another", **rest},
+        {"task": "tickets", "speed": 3, "seed": 0, "machine": kind, **rest},
+    ]
+    before = {"pairs": known, "retention": {"4x": 0.5, "3x": 0.75}, "random_search": [1]}
+    file.write_text(json.dumps({"search-worth": before, "kills": {}}))
+
+    def command(*words: str) -> dict[str, Any]:
+        monkeypatch.setattr(search_worth, "problems", lambda *_: [])
+        monkeypatch.setattr(search_worth, "run_plan", lambda *_: None)
+        places = ["--data-dir", str(cells), "--out", str(cells), "--json", str(file)]
+        monkeypatch.setattr("sys.argv", ["search_worth.py", *places, *words])
+        search_worth.main()
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["worth_figures.py", str(file)])
+        worth_figures.main()
+        return dict(json.loads(file.read_text()))
+
+    found = command()
+    entry = found["search-worth"]
+    assert found["kills"] == {} and entry["random_search"] == [1]
+    assert known[0] not in entry["pairs"] and [*known[1:]] == entry["pairs"][1:3]
+    assert entry["pairs"][0] == {
+        **{"task": "mrpc", "speed": 4, "seed": 0, "search": 0.82, "hand_picked": 0.8},
+        **{"speedups": [4.1, 4.2], "teacher": 0.9, "machine": kind},
+    }
+    # 0.02, 0.01, 0.04, 0.03 and twice 0.1
+    assert entry["gain_over_hand_picked"] == pytest.approx(0.05)
+    assert entry["counted_pairs"] == 6 and entry["retention"] == {"4x": 0.5, "3x": 0.75}
+    head, _, *rows = capsys.readouterr().out.splitlines()
+    assert head.endswith("| p | at 3x | at 4x |")
+    assert rows[0].startswith("| MRPC | 3 | 3 |") and rows[2].startswith("| tickets | 1 | 1 |")
+    assert rows[-3:] == [
+        "| **kept of the teacher** | | | | | **75.0%** | **50.0%** |",
+        "| goal | | | | | - | 98.5% |",
+        "| | | | | | - | **missed** |",
+    ]
+    assert command()["search-worth"] == entry
+    file.write_text("{}")
+    # (0.82 + 0.83 + 0.84 + 0.85) / 4 of 0.9
+    assert command()["search-worth"]["retention"] == {"4x": pytest.approx(0.835 / 0.9, abs=1e-4)}
+
+
+def test_a_whole_speed_has_the_name_that_it_has_in_a_plan(
+    cells: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import search_worth
+
+    seen = list[str]()
+    monkeypatch.setattr(search_worth, "problems", lambda *_: [])
+    monkeypatch.setattr(
+        search_worth, "run_plan", lambda plan, *_: seen.extend(v["name"] for v in plan["variants"])
+    )
+    words = ["--data-dir", str(cells), "--out", str(cells / "new"), "--seeds", "1"]
+    words += ["--speeds", "2.0", "2.5", "--methods", "search"]
+    monkeypatch.setattr("sys.argv", ["search_worth.py", *words])
+    search_worth.main()
+    assert seen == ["2x search", "2.5x search"]
+
+
 def test_the_plan_names_recipes_that_exist_and_a_fixed_one_for_each_task(cells: Path) -> None:
     from search_worth import planned
 
