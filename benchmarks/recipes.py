@@ -70,14 +70,14 @@ def main() -> None:
     refuse_other_cells(args.out / "results.jsonl", {**plan, "variants": every})
     speeds = args.speeds or list(plan["students"])
     plan["variants"] = list(variants(names, speeds, args.epochs))
-    frame = results(run_plan(plan, args))
-    if args.table:
-        print("\n".join(table(frame, args.out)))
-    if args.json:
+    frame = results(run_plan(plan, args), plan)
+    if args.json and len(frame):
         whole = read_json(args.json) or {}
         kinds = task_types(plan)
         whole["recipes"] = {**entry(frame, kinds), "command": this_command()}
         write_json(args.json, whole)
+    if args.table:
+        print("\n".join(table(frame, args.out)))
 
 
 def usual_names() -> list[str]:
@@ -124,11 +124,16 @@ def fair(recipe: Recipe | None, epochs: float) -> dict[str, Any]:
     return {**settings, "stages": changed}
 
 
-def results(file: Path) -> pd.DataFrame:
-    """A line a training: task, speed, recipe, seed, and its score on both splits."""
+def results(file: Path, plan: Mapping[str, Any]) -> pd.DataFrame:
+    """A line a training: task, speed, recipe, seed, and its score on both splits.
+
+    Trainings of other plans, with other tasks or students, are left out.
+    """
     rows = []
     for row in rows_in(file):
-        speed, recipe = row["variant"].split(" ", 1)
+        speed, _, recipe = row["variant"].partition(" ")
+        if not recipe or row["task"] not in plan["tasks"] or speed not in plan["students"]:
+            continue
         metric = next(iter(row["scores"]))
         rows.append(
             {
@@ -171,10 +176,15 @@ def told_apart(part: pd.DataFrame) -> str:
     if len(known) < LEAST_PAIRS:
         return ""
     names = {"selection": "their score there", "agreement": "agreement with the teacher there"}
-    taus = [f"{rank_agreement([*known[n]], [*known.score]).tau:.2f} by {names[n]}" for n in names]
+    taus = [f"{_tau(known[name], known.score)} by {words}" for name, words in names.items()]
     return (
         f"Kendall's tau of held-out rows with the score, {len(known)} students: {', '.join(taus)}."
     )
+
+
+def _tau(predictor: pd.Series, score: pd.Series) -> str:
+    tau = rank_agreement([*predictor], [*score]).tau
+    return "none (all are equal)" if tau is None else f"{tau:.2f}"
 
 
 def task_types(plan: Mapping[str, Any]) -> dict[str, TaskType]:

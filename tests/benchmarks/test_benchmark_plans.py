@@ -140,13 +140,48 @@ def test_recipes_of_ones_own_tasks_have_an_entry_and_bare_ones_are_refused(
     kinds = recipes.task_types(recipes.read_plan(file))
     scores = {"scores": {"accuracy": 0.5}, "selection": {"accuracy": 0.5}, "seconds": 1}
     out.write_text(json.dumps({"task": "mine", "variant": "2x logits", "seed": 0, **scores}))
-    found = recipes.entry(recipes.results(out), kinds)
+    own = {"tasks": plan["tasks"], "students": {"2x": {}}}
+    found = recipes.entry(recipes.results(out, own), kinds)
     assert found["mine"]["2x"]["logits"]["mean"] == 0.5
-    assert recipes.entry(recipes.results(tmp_path / "nothing"), kinds) == {"default": {}}
+    assert recipes.entry(recipes.results(tmp_path / "nothing", own), kinds) == {"default": {}}
     places = ["--plan", str(file), "--data-dir", str(tmp_path), "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", ["recipes.py", *places, "--recipes", "default"])
     with pytest.raises(SystemExit, match="default has no stages"):
         recipes.main()
+
+
+def test_recipes_are_written_before_they_are_shown_and_without_other_plans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import recipes
+
+    scores = {"scores": {"accuracy": 0.5}, "selection": {"accuracy": 0.5}, "agreement": 0.5}
+    of_others = [("rte", "4x pkd"), ("mrpc", "4x"), ("mrpc", "4x, fine-tuned"), ("mrpc", "9x pkd")]
+    own = [("mrpc", f"4x {name}") for name in ("pkd", "hidden", "logits")]
+    rows = [
+        {"task": task, "variant": variant, "seed": 0, "seconds": 1, **scores}
+        for task, variant in (*of_others, *own)
+    ]
+    out, found = tmp_path / "results.jsonl", tmp_path / "found.json"
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setattr(recipes, "run_plan", lambda *_: out)
+    places = ["--data-dir", tmp_path, "--out", tmp_path, "--json", found]
+    monkeypatch.setattr(sys, "argv", ["recipes.py", *map(str, places), "--table"])
+    recipes.main()
+    entry = json.loads(found.read_text())["recipes"]
+    assert {*entry} == {"mrpc", "default", "command"}
+    assert {*entry["mrpc"]} == {"4x"} and {*entry["mrpc"]["4x"]} == {"pkd", "hidden", "logits"}
+    assert "3 students: none (all are equal) by their score there" in capsys.readouterr().out
+    found.unlink()
+
+    def broken(*_: Any) -> list[str]:
+        raise KdnasError("no table")
+
+    monkeypatch.setattr(recipes, "table", broken)
+    with pytest.raises(SystemExit):
+        recipes.main()
+    assert json.loads(found.read_text())["recipes"] == entry
 
 
 def test_two_tasks_of_one_name_are_refused(plan: dict[str, Any], tmp_path: Path) -> None:
@@ -239,6 +274,31 @@ def test_options_of_a_search_by_another_recipe_are_left_to_it(
     file = tmp_path / "own.yaml"
     file.write_text("{epochs: 2, recipe: transfer, batch_size: 8, trials: 3}")
     assert of_one_recipe([file]) == {"batch_size": 8}
+
+
+def test_each_speed_of_translations_has_the_teacher_of_its_own(
+    plan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import seq2seq
+
+    docs = json.loads((BENCHMARKS.parent / "docs" / "results.json").read_text(encoding="utf-8"))
+    published = docs["seq2seq"]
+    assert (published["split"], published["decoding"]) == ("validation", "greedy")
+    kept = [published[at]["bleu"] / published[at]["teacher_bleu"] for at in ("3.5x", "4x")]
+    assert kept == pytest.approx([0.945, 0.974], abs=5e-4)
+    assert published["teacher_bleu"] == published["4x"]["teacher_bleu"]
+
+    file = tmp_path / "found.json"
+    file.write_text(json.dumps(docs))
+    figures = {"bleu": 37.0, "architecture": "6+2x256", "speedup": 2.1, "params": 1}
+    monkeypatch.setattr(seq2seq, "_searched", lambda *_: {seq2seq.TEACHER: 0, seq2seq.STUDENT: 0})
+    monkeypatch.setattr(seq2seq, "_figures", lambda *_: figures)
+    words = ["--teacher", "T", "--data-dir", "D", "--out", "O", "--speeds", "2"]
+    monkeypatch.setattr(sys, "argv", ["seq2seq.py", *words, "--json", str(file)])
+    seq2seq.main()
+    found = json.loads(file.read_text())["seq2seq"]
+    assert found["2x"]["teacher_bleu"] == 37.0
+    assert found["4x"] == published["4x"] and found["3.5x"] == published["3.5x"]
 
 
 def test_an_entry_of_translations_names_each_control_by_its_key(plan: dict[str, Any]) -> None:
