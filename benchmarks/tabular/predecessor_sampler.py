@@ -114,6 +114,7 @@ class PredecessorControllerSampler(SurrogateSampler):
         observations: Sequence[Observation],
         space: CandidateSpace,
         pool: Codes,
+        pending: Codes,
         turn: int,
         lessons: Lessons,
     ) -> Floats | None:

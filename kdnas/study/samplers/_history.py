@@ -179,6 +179,18 @@ def find_taken(
     }
 
 
+def find_pending(trials: Sequence[FrozenTrial], space: CandidateSpace) -> Codes:
+    """What is tried now, or is about to be, shape (trials, parameters), no row twice."""
+    lost = Turns(trials).lost
+    codes = {
+        _code_of(trial, space)
+        for trial in trials
+        if not trial.state.is_finished() and trial.number not in lost
+    }
+    known = sorted(code for code in codes if code is not None)
+    return np.array(known, np.int64).reshape(len(known), len(space.names))
+
+
 def _code_of(trial: FrozenTrial, space: CandidateSpace) -> Code | None:
     """What a trial evaluates or is about to; None where that isn't in this space.
 

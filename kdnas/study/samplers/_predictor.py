@@ -21,7 +21,8 @@ class Evidence:
         codes: Of each trial, shape (trials, parameters).
         targets: Shape (trials, outputs), of mean 0 and variance 1; NaN where nothing is known.
         weights: Of each trial, from 0 to 1, shape (trials,).
-        pool: Candidates, shape (candidates, parameters).
+        pending: Candidates that others try now, shape (pending, parameters).
+        pool: Candidates to choose from, shape (candidates, parameters).
         seed: For what is drawn.
     """
 
@@ -31,6 +32,7 @@ class Evidence:
     codes: Codes
     targets: Floats
     weights: Floats
+    pending: Codes
     pool: Codes
     seed: int
 
@@ -41,10 +43,15 @@ class Predictor(Protocol):
     Attributes:
         errs_alike: Whether its members err alike where they err, so that some proposals should be
             made in other ways.
+        least_doubt: Deviation of a constraint, of variance 1 over the trials, below which the
+            members are not believed to be certain.
     """
 
     @property
     def errs_alike(self) -> bool: ...
+
+    @property
+    def least_doubt(self) -> float: ...
 
     def predict(self, evidence: Evidence) -> Floats:
         """What each member predicts of the pool, shape (members, candidates, outputs)."""

@@ -37,6 +37,7 @@ class GaussianProcesses:
 
     members: int = 16
     errs_alike: ClassVar[bool] = False
+    least_doubt: ClassVar[float] = 0.3
 
     def predict(self, evidence: Evidence) -> Floats:
         """Values of the posterior of each output, shape (members, candidates, outputs)."""
@@ -44,8 +45,9 @@ class GaussianProcesses:
         rows = np.arange(len(evidence.codes))
         if len(rows) > _MOST:
             rows = np.sort(rng.choice(rows, _MOST, replace=False))
-        seen, asked = (
-            features(evidence.log_levels, c) for c in (evidence.codes[rows], evidence.pool)
+        seen, pending, asked = (
+            features(evidence.log_levels, codes)
+            for codes in (evidence.codes[rows], evidence.pending, evidence.pool)
         )
         # Of mean 0 and variance 1, in an order of its own for each output.
         points = norm.ppf((np.arange(self.members) + 0.5) / self.members)
@@ -54,7 +56,7 @@ class GaussianProcesses:
         found = np.empty((self.members, len(asked), outputs))
         for output in range(outputs):
             mean, deviation = _posterior(
-                seen, evidence.targets[rows, output], evidence.weights[rows], asked
+                *(seen, evidence.targets[rows, output], evidence.weights[rows], pending, asked)
             )
             found[:, :, output] = mean + rng.permutation(points)[:, None] * deviation
         return found
@@ -74,31 +76,48 @@ def features(levels: Sequence[Floats], codes: Codes) -> Floats:
     return np.stack(columns, axis=1) if columns else np.zeros((len(codes), 1))
 
 
-def _posterior(seen: Floats, targets: Floats, weights: Floats, asked: Floats) -> tuple[Floats, ...]:
-    """Mean and standard deviation of one output, each of shape (candidates,)."""
+def _posterior(
+    seen: Floats, targets: Floats, weights: Floats, pending: Floats, asked: Floats
+) -> tuple[Floats, ...]:
+    """Mean and standard deviation of one output, each of shape (candidates,).
+
+    What is pending is believed to come out as expected, so that nothing is left to be learnt there:
+    the kriging believer of Ginsbourger, Le Riche and Carraro, "Kriging Is Well-Suited to
+    Parallelize Optimization" (2010).
+    """
     known = np.isfinite(targets) & (weights > 0)
     if not known.any():
         return np.zeros(len(asked)), np.ones(len(asked))
-    process = _fitted(seen[known], targets[known], _HALF * (1 / weights[known] - 1))
+    places, values = seen[known], targets[known]
+    doubt = _HALF * (1 / weights[known] - 1)
+    process = _fitted(places, values, doubt)
+    if len(pending):
+        places = np.concatenate([places, pending])
+        values = np.concatenate([values, process.predict(pending)])
+        doubt = np.concatenate([doubt, np.zeros(len(pending))])
+        process = _process(process.kernel_, places, values, doubt)
     chunks = [asked[i : i + _CHUNK] for i in range(0, len(asked), _CHUNK)]
     parts = [process.predict(chunk, return_std=True) for chunk in chunks]
     return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
 
 
+def _process(kernel: Any, places: Floats, targets: Floats, doubt: Floats) -> Any:
+    """A process of given scales; `doubt` is each target's variance beyond the noise."""
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+    made = GaussianProcessRegressor(kernel, alpha=doubt + _LEAST_DOUBT, optimizer=None)
+    return made.fit(places, targets)
+
+
 def _fitted(places: Floats, targets: Floats, doubt: Floats) -> Any:
     """A process of the likeliest scales."""
-    from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
     lengths = np.full(places.shape[1], _FIRST_LENGTH)
     kernel = ConstantKernel(1.0, _SPREAD) * Matern(lengths, _LENGTHS, nu=2.5)
     kernel += WhiteKernel(_FIRST_NOISE, _NOISE)
 
-    def process(of: Any) -> Any:
-        made = GaussianProcessRegressor(of, alpha=doubt + _LEAST_DOUBT, optimizer=None)
-        return made.fit(places, targets)
-
-    first = process(kernel)
+    first = _process(kernel, places, targets, doubt)
 
     def unlikely(scales: Floats) -> tuple[float, Floats]:
         value, slope = first.log_marginal_likelihood(scales, True, clone_kernel=False)
@@ -113,4 +132,4 @@ def _fitted(places: Floats, targets: Floats, doubt: Floats) -> Any:
         bounds=kernel.bounds,
         options={"maxiter": _STEPS},
     )
-    return process(kernel.clone_with_theta(found.x))
+    return _process(kernel.clone_with_theta(found.x), places, targets, doubt)

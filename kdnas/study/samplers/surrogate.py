@@ -23,6 +23,7 @@ from kdnas.study.samplers._history import (
     Rewarded,
     Turns,
     count_undecided,
+    find_pending,
     find_taken,
     make_contexts,
     observe,
@@ -38,8 +39,9 @@ from kdnas.study.samplers._ways import CONTRAST, NEIGHBOURS, WHOLE, contrast, ne
 PICK_STREAM, POOL_STREAM, WEIGHTS_STREAM, NETWORK_STREAM, INDEPENDENT_STREAM = range(5)
 _MIN_OBSERVATIONS = 2
 # A probability from which on an architecture counts as feasible. An infeasible one is found out
-# before it is trained, while the best one often lies right at the constraint.
-_LIKELY = 0.2
+# before it is trained, while the best one often lies right at the constraint; but finding out takes
+# time, too, so that after an infeasible one the next is probably not.
+_LIKELY, _SAFE = 0.2, 0.5
 
 
 class SurrogateSampler(BaseSampler):
@@ -161,7 +163,8 @@ class SurrogateSampler(BaseSampler):
         scores, lessons = None, Lessons.of(study, space)
         # Lessons choose the first trial; the random ones after it show what they are worth.
         if (len(lessons) and turn == 0) or not (len(untried) and self._schedule.is_random(turn)):
-            scores = self._score(study, seen, space, pool, turn, lessons)
+            pending = find_pending(others, space)
+            scores = self._score(study, seen, space, pool, pending, turn, lessons)
         # Workers that start at one moment see the same history, and would all choose the same:
         # the best are left to those before.
         ahead = count_undecided(others, trial.number)
@@ -204,10 +207,14 @@ class SurrogateSampler(BaseSampler):
         observations: Sequence[Observation],
         space: CandidateSpace,
         pool: Codes,
+        pending: Codes,
         turn: int,
         lessons: Lessons,
     ) -> Floats | None:
-        """How good each architecture of the pool looks; None if there is too little data."""
+        """How good each architecture of the pool looks; None if there is too little data.
+
+        Others are trying those that are pending.
+        """
         seen = settle(observations)
         trained = self._rewarded(seen, study.directions, turn)
         if len(trained) >= _MIN_OBSERVATIONS or len(lessons):
@@ -232,12 +239,14 @@ class SurrogateSampler(BaseSampler):
             np.concatenate([lessons.flagged(own, lessons=False), earlier]),
             targets.scaled,
             targets.weights,
+            lessons.flagged(pending, lessons=False),
             lessons.flagged(pool, lessons=False),
             int(self._rng(turn, NETWORK_STREAM).integers(2**63)),
         )
         predicted = self._predictor.predict(evidence)
+        log_feasible = targets.log_feasibility(predicted, self._predictor.least_doubt)
         if not targets.objectives:
-            return targets.log_feasibility(predicted)
+            return log_feasible
         rewards = targets.rewards(predicted, self._rng(turn, WEIGHTS_STREAM))
         score = rewards.mean(axis=0) + self._curiosity * rewards.std(axis=0)
         way = WHOLE
@@ -246,7 +255,8 @@ class SurrogateSampler(BaseSampler):
         if way == CONTRAST:
             codes = np.array([one.code for one in trained])
             score = contrast(pool, codes, [one.reward for one in trained], space.sizes)
-        feasible = np.minimum(1.0, np.exp(targets.log_feasibility(predicted)) / _LIKELY)
+        broke = bool(seen) and seen[-1].values is None
+        feasible = np.minimum(1.0, np.exp(log_feasible) / (_SAFE if broke else _LIKELY))
         score = np.asarray((score - score.min()) * feasible)
         return nearest_first(score, pool, best) if way == NEIGHBOURS else score
 

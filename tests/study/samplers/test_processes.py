@@ -20,10 +20,12 @@ def evidence(
     levels: list[np.ndarray],
     weights: np.ndarray | None = None,
     seed: int = 0,
+    pending: np.ndarray | None = None,
 ) -> Evidence:
     """Some trials of a space, whose choices are no sizes."""
+    nothing = codes[:0] if pending is None else pending
     counted = np.ones(len(codes)) if weights is None else weights
-    return Evidence(levels, levels, codes[:2], codes, targets, counted, pool, seed)
+    return Evidence(levels, levels, codes[:2], codes, targets, counted, nothing, pool, seed)
 
 
 def on_sample(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -67,6 +69,18 @@ def test_they_are_surer_where_trials_are() -> None:
     known = evidence(seen, np.sin(seen.astype(float)), codes, [np.linspace(-1, 1, 10)])
     spread = GaussianProcesses().predict(known)[:, :, 0].std(axis=0)
     assert spread[:4].max() < spread[7:].min()
+
+
+def test_what_others_try_now_promises_nothing_new() -> None:
+    codes = np.arange(10)[:, None]
+    levels, targets = [np.linspace(-1, 1, 10)], np.sin(codes[:4].astype(float))
+    alone = GaussianProcesses().predict(evidence(codes[:4], targets, codes, levels))
+    known = evidence(codes[:4], targets, codes, levels, pending=codes[8:9])
+    beside = GaussianProcesses().predict(known)
+    assert beside.mean(axis=0) == pytest.approx(alone.mean(axis=0), abs=0.02)
+    spread = beside.std(axis=0)[:, 0] / alone.std(axis=0)[:, 0]
+    assert spread[8] < 0.5 and spread[7] < 0.8 and spread[9] < 0.8
+    assert spread[:4] == pytest.approx(np.ones(4), abs=0.1)
 
 
 def test_what_was_never_observed_may_be_anything() -> None:
