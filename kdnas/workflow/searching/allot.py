@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from kdnas.config.duration import duration
 from kdnas.errors import KdnasError
 from kdnas.runs.time_budget import RESERVE, SHARE_OF_OTHERS
-from kdnas.runtime.formatting import in_time
+from kdnas.runtime.formatting import FEW_SECONDS, in_time
 from kdnas.runtime.plan import Step
 
 # Least budgets are rounded up to whole ones of these seconds; speeds are measured anew each time.
@@ -70,7 +70,7 @@ def allot(
     least = before + trial + sum(step.seconds for step in must) + report(1)
     rest = left - RESERVE * seconds - least
     if rest < 0 and not begun:
-        raise KdnasError(too_short(seconds, seconds - left, least))
+        raise KdnasError(too_short(seconds, seconds - left, before, least - before))
     budget, left_out = SHARE_OF_OTHERS * max(0.0, rest), list[Step]()
     for step in others:
         price = step.added * step.seconds + report(2) - report(1)
@@ -98,11 +98,28 @@ def _whole(trials: float) -> float:
     return float(math.floor(trials + 1e-6))
 
 
-def too_short(seconds: float, spent: float, least: float) -> str:
-    """The message for a budget that does not pay for one trial and its student."""
-    fits = ROUND * math.ceil((spent + SURE * least) / (1 - RESERVE) / ROUND)
+def too_short(seconds: float, spent: float, before: float, least: float) -> str:
+    """The message for a budget that does not pay for one trial and its student.
+
+    Its numbers add up: each part is rounded up to whole seconds.
+
+    Args:
+        seconds: Of the whole budget.
+        spent: Of these, over already.
+        before: What comes before the search.
+        least: One trial, its student and the report.
+    """
+    needed = spent + SURE * (before + least)
+    fits = ROUND * math.ceil(needed / (1 - RESERVE) / ROUND)
+    parts = {"ahead": before, "least": least, "spent": spent, "reserve": RESERVE * seconds}
+    whole = {name: math.ceil(part) for name, part in parts.items()}
+    over = sum(whole.values()) - math.floor(seconds)
+    told = {name: in_time(part, rough=part < FEW_SECONDS) for name, part in whole.items()}
+    ahead = f"what comes before takes {told['ahead']}, " if whole["ahead"] else ""
     return (
         f"invalid --budget {duration(seconds)}: one trial, its distillation in full and its "
-        f"evaluation take about {in_time(least, rough=True)} here; give --budget {duration(fits)} "
-        "or more, fewer rows (--max-train-rows) or fewer epochs (--epochs-share, --teacher-epochs)"
+        f"evaluation take about {told['least']} here, {ahead}{told['spent']} have passed since the "
+        f"start and {told['reserve']} stay in reserve: {in_time(over, rough=over < FEW_SECONDS)} "
+        f"too much; give --budget {duration(fits)} or more, fewer rows (--max-train-rows) or fewer "
+        "epochs (--epochs-share, --teacher-epochs)"
     )

@@ -10,7 +10,7 @@ import pytest
 from kdnas.errors import KdnasError
 from kdnas.runs.time_budget import RESERVE, TimeBudget
 from kdnas.runtime.plan import Plan, Step
-from kdnas.workflow.searching.allot import Allotment, allot, split
+from kdnas.workflow.searching.allot import Allotment, allot, split, too_short
 
 STUDENT, CONTROL = Step("distil student", "", {"a": 100.0}), Step("control x", "", {"a": 60.0})
 
@@ -46,6 +46,17 @@ def test_too_little_time_is_refused_with_the_least_that_fits() -> None:
     # What has begun ends as soon as it can.
     late = given(120, begun=True, done=(3.0, 0.0))
     assert late.trials == 0 and late.students == [STUDENT]
+
+
+def test_the_numbers_of_a_refusal_add_up() -> None:
+    said = too_short(180.0, 31.2, before=40.3, least=107.1)
+    assert said.startswith(
+        "invalid --budget 3m: one trial, its distillation in full and its evaluation take about "
+        "1 min 48 s here, what comes before takes 41 s, 32 s have passed since the start and 9 s "
+        "stay in reserve: 10 s too much; give --budget 4m or more, fewer rows"
+    )
+    assert 108 + 41 + 32 + 9 - 180 == 10
+    assert "what comes before" not in too_short(180.0, 31.2, before=0.0, least=147.1)
 
 
 def test_a_number_of_trials_ends_it_as_well() -> None:
