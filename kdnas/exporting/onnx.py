@@ -277,7 +277,7 @@ def _compare(
             "model": entry.who,
             "runtime": entry.runtime,
             "bytes": entry.bytes,
-            "scores": {name: round(value, 5) for name, value in entry.scores.items()},
+            "scores": dict(entry.scores),
             "latency": [],
         }
         for entry in entries

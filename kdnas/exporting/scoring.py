@@ -79,7 +79,7 @@ class Scoring:
                     f"int8 lowers {name} from {before[name]:.4f} to {after[name]:.4f}, more than "
                     f"--max-drop {max_drop:g}; nothing was exported (--format onnx keeps the score)"
                 )
-        return {name: round(after[name] - before[name], 5) for name in before}
+        return {name: after[name] - before[name] for name in before}
 
     def compare_texts(self, model: PreTrainedModel, writer: Writer) -> int | None:
         """See `check_texts`, of the split that has the main score; None without data."""

@@ -121,7 +121,7 @@ class ReportData:
         return {
             "trials": round(pruner.spent(trials) / pruner.full_cost, 2),
             "planned": expected_trials(self.study, self.settings.trials) if known else None,
-            "best_reward": None if rows.empty else round(float(rows.reward.max()), 5),
+            "best_reward": None if rows.empty else float(rows.reward.max()),
             "best": best and best.model_dump(mode="json"),
         }
 

@@ -40,6 +40,15 @@ def test_a_report_names_a_size_of_heads_where_it_is_their_own(tmp_path: Path) ->
     assert Report.read(path) == report
 
 
+def test_a_score_is_rounded_once_where_it_is_read(tmp_path: Path) -> None:
+    report, score = report_of(), 74.120749  # with five decimals it would be read as 74.1208
+    student = report.student.model_dump() | {"scores": {report.main_score: score}}
+    report = Report.model_validate(report.model_dump() | {"student": student})
+    report.write(tmp_path / "report.json")
+    read = Report.read(tmp_path / "report.json")
+    assert read.student.scores == {report.main_score: score} and "74.1207" in verdict(read)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
