@@ -14,7 +14,15 @@ from kdnas.runtime.shown import quoted
 from kdnas.tasks.examples import Spans, clean_text, is_empty, shown
 from kdnas.tasks.formats.endings import ending_of
 from kdnas.tasks.formats.files import read_texts
-from kdnas.tasks.formats.tables import DELIMITED, SUFFIXES, Rows, find_column, read_rows, unnested
+from kdnas.tasks.formats.tables import (
+    DELIMITED,
+    SUFFIXES,
+    Rows,
+    find_column,
+    names_within,
+    read_rows,
+    unnested,
+)
 from kdnas.tasks.formats.text import bytes_of_lines, count_lines, refuse_sheet, tell, text_lines
 from kdnas.tasks.spec import Column, TaskSpec
 from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, TaskType
@@ -23,6 +31,7 @@ from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, TaskType
 TEXT = Column(name="text", aliases=("sentence", "sentence1", "text_a", "premise", "question1"))
 PLAIN = TASK_TYPES[DEFAULT_TYPE]
 PAIR = Column(name="text_pair", aliases=("sentence2", "text_b", "hypothesis", "question2"))
+MOST_NAMES = 10  # of an object, in a message
 ID = Column(name="id", aliases=("idx", "index"))
 
 
@@ -204,9 +213,10 @@ def _rows(
             )
         for place in (text,) if pair is None else (text, pair):
             if fault := kind.text_fault(row[place]):
+                option = "--text-column" if place == text else "--pair-column"
                 raise KdnasError(
                     f"{table.source}, {table.unit} {number}: has {fault} under "
-                    f"{table.header[place]!r}"
+                    f"{table.header[place]!r}{_instead(row[place], option)}"
                 )
         second = None if pair is None else kind.read_text(row[pair])[0]
         yield _row(kind, row[text], second, None if key is None else _identity(row[key]))
@@ -232,7 +242,23 @@ def _find(table: Rows, named: str | None, *columns: Column) -> int | None:
 
 
 def _no_column(table: Rows, named: str | None, what: str, option: str) -> KdnasError:
-    found = ", ".join(repr(name[:40]) for name in table.header)
+    within = names_within(table.header, (row for _, row in table.cells))
+    found = ", ".join(
+        f"{_listed([name])} (with {_listed(keys)})" if keys else _listed([name])
+        for name, keys in zip(table.header, within, strict=True)
+    )
     if named:
         return KdnasError(f"{table.source} has no column {named!r} ({option}); found {found}")
     return KdnasError(f"{table.source} has no {what} column; found {found}; name it with {option}")
+
+
+def _instead(cell: Any, option: str) -> str:
+    """What to give where a cell is an object: one of the names in it."""
+    names = list(cell) if isinstance(cell, dict) else []
+    return f"; name what is in it with {option}: {_listed(names)}" if names else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first of some names, in quotes."""
+    more = [f"{len(names) - MOST_NAMES:,} more"] if len(names) > MOST_NAMES else []
+    return ", ".join([*(repr(name[:40]) for name in names[:MOST_NAMES]), *more])

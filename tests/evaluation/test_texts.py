@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +102,27 @@ def test_a_named_column_may_stand_in_an_object(tmp_path: Path, name: str) -> Non
     assert [row.text for row in rows] == ["a dog", "a cat"]
     rows, _ = read_file(path, text_column="en", pair_column="de")
     assert [row.text_pair for row in rows] == ["ein Hund", "eine Katze"]
+
+
+def test_the_names_in_an_object_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "new.jsonl"
+    path.write_text('{"translation": {"en": "a dog", "de": "ein Hund"}}\n')
+    with pytest.raises(KdnasError) as caught:
+        texts(path)
+    assert str(caught.value).endswith(
+        "line 1: has an object instead of text under 'translation'; name what is in it with "
+        "--text-column: 'en', 'de'"
+    )
+    with pytest.raises(KdnasError) as caught:
+        read_file(path, text_column="translation.en")
+    assert str(caught.value).endswith(
+        "has no column 'translation.en' (--text-column); found 'translation' (with 'en', 'de')"
+    )
+    with pytest.raises(KdnasError, match="name what is in it with --pair-column: 'en', 'de'"):
+        list(read_file(path, text_column="en", pair_column="translation")[0])
+    path.write_text(json.dumps({"text": {str(i): 0 for i in range(12)}}))
+    with pytest.raises(KdnasError, match="'9', 2 more$"):
+        texts(path)
 
 
 @pytest.mark.parametrize("option", ["text_column", "pair_column"])

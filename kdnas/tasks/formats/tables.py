@@ -176,8 +176,7 @@ def unnested(rows: Rows, columns: Sequence[Column]) -> Rows:
     if not missing:
         return rows
     cells = list(rows.cells)
-    whole = [row for _, row in cells if len(row) == len(rows.header)]
-    keys = [_keys(row[at] for row in whole) for at in range(len(rows.header))]
+    keys = names_within(rows.header, (row for _, row in cells))
 
     def holds(names: list[str]) -> bool:
         return any(find_column(column, names) is not None for column in missing)
@@ -196,9 +195,14 @@ def unnested(rows: Rows, columns: Sequence[Column]) -> Rows:
     return replace(rows, header=[*rows.header, *keys[found]], cells=wide)
 
 
-def _keys(cells: Iterable[Any]) -> list[str]:
-    """The keys of the objects among some cells."""
-    return list(dict.fromkeys(key for cell in cells if isinstance(cell, dict) for key in cell))
+def names_within(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[list[str]]:
+    """Of each column of a table, the keys of the objects among its cells."""
+    whole = [row for row in rows if len(row) == len(header)]
+    columns = ((row[at] for row in whole) for at in range(len(header)))
+    return [
+        list(dict.fromkeys(key for cell in cells if isinstance(cell, dict) for key in cell))
+        for cells in columns
+    ]
 
 
 def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
