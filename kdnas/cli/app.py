@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import typer
+from pydantic import ValidationError
 
 from kdnas import __version__
 from kdnas.cli import cache
@@ -29,7 +30,7 @@ from kdnas.files.atomic import TOO_LARGE, lacks_room
 from kdnas.runtime.environment import check_environment, flush_streams, prepare_process
 from kdnas.runtime.interrupt import exit_code, listening, message
 from kdnas.runtime.plugins import load_plugins
-from kdnas.runtime.shown import one_line, remember_secrets
+from kdnas.runtime.shown import one_line, remember_secrets, shown
 
 app = typer.Typer(name="kdnas", pretty_exceptions_enable=False)
 # Typer brings its own copy of click or uses the installed one, by version.
@@ -119,7 +120,7 @@ def run() -> int:
         flush_streams()
         return code if isinstance(code, int) else 0
     except UsageError as error:
-        return _failed(_of_usage(error.format_message()))
+        return _failed(_of_usage(error))
     except KdnasError as error:
         return _failed(str(error), error.exit_code)
     except OSError as error:  # a file that no room has a better message for
@@ -130,13 +131,16 @@ def run() -> int:
         return _failed(message(), exit_code())
 
 
-def _of_usage(message: str) -> str:
-    """What Typer says of an option, as the settings' own checks say it."""
+def _of_usage(error: Any) -> str:
+    """What Typer says of an option, as the settings' own checks say it, with the value."""
+    message, cause = str(error.format_message()), error.__cause__
     found = re.fullmatch(r"Invalid value for '([^']*)': (.*)", message, re.DOTALL)
     if found is None:
         return message
     reason = re.sub(", unable to parse .*", "", found[2])
-    return f"invalid {found[1]}: {in_our_words(reason)}"
+    told = cause.errors()[:1] if isinstance(cause, ValidationError) else []
+    given = "".join(f" {shown(one['input'])}" for one in told)
+    return f"invalid {found[1]}{given}: {in_our_words(reason)}"
 
 
 def _of_a_file(error: OSError) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from kdnas.cli.options import RunFolder
+from kdnas.config.arguments import OF_THE_RANGE, check_number
 from kdnas.runtime.console import conclude
 
 
@@ -39,7 +40,9 @@ def export(
         metavar="FOLDER",
     ),
     max_drop: float = typer.Option(
-        0.01, min=0, max=1, help="How much of the main score int8 may lose; 0.01: 1 point of 100."
+        0.01,
+        help="How much of the main score int8 may lose, from 0 to 1, as a share of the score's "
+        "range; 0.01: 1 point of 100.",
     ),
     timing: bool = typer.Option(True, help="Time the ONNX files beside student and teacher."),
     push_to_hub: str | None = typer.Option(
@@ -52,6 +55,7 @@ def export(
     The student's files are checked first. ONNX files are checked against PyTorch, scored on the
     task, and timed beside the teacher.
     """
+    check_number("--max-drop", max_drop, 0, 1, OF_THE_RANGE)
     from kdnas.runs.run_folder import Run
     from kdnas.runs.student import finished_student
 

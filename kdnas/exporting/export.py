@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kdnas.config import nearest
-from kdnas.config.arguments import check_number, check_whole
+from kdnas.config.arguments import OF_THE_RANGE, check_number, check_whole
 from kdnas.errors import KdnasError
 from kdnas.exporting.onnx import FILES, export_onnx
 from kdnas.exporting.push import check_login, push
@@ -69,7 +69,7 @@ def export(
     """
     run = run if isinstance(run, Run) else Run.open(Path(run))
     check_whole("trial", trial, 0)
-    check_number("max_drop", max_drop, 0, 1)
+    check_number("max_drop", max_drop, 0, 1, OF_THE_RANGE)
     wanted = _wanted(formats)
     source = finished_student(run.folder, trial, student)
     files = [name for name in wanted if name in FILES]

@@ -65,9 +65,12 @@ def test_a_search_says_where_options_of_one_student_go(
 def test_options_that_are_no_settings(refused: Callable[..., str], tmp_path: Path) -> None:
     run = make_run(tmp_path / "run").folder
     line = refused("export", run, "--max-drop", 2)
-    assert line == "kdnas: invalid --max-drop: expected at most 1\n"
+    share = "a share of the score's range (0.01: 1 point of 100)"
+    assert line == f"kdnas: invalid --max-drop '2.0': expected a number from 0 to 1, {share}\n"
+    line = refused("export", run, "--max-drop", "lots")
+    assert line == "kdnas: invalid --max-drop lots: expected a number\n"
     line = refused("distill", run, "--trial", "inf")
-    assert line == "kdnas: invalid --trial: expected an integer\n"
+    assert line == "kdnas: invalid --trial inf: expected an integer\n"
     long = refused("report", run, "--png", "x" * 3000)
     assert "invalid --png xxx" in long and len(long) < 300
 
