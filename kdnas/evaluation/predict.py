@@ -95,7 +95,8 @@ def predict(
         sequence-to-sequence `{"text", "generated"}`.
 
     Raises:
-        KdnasError: The model cannot be used or has no head, or texts and pairs do not match.
+        KdnasError: The model cannot be used or has no head, texts and pairs do not match, or
+            probabilities are asked of a model that writes.
     """
     if not isinstance(texts, Iterable):
         raise KdnasError(
@@ -147,8 +148,14 @@ def predict_rows(
         probabilities: As `predict` takes it.
 
     Raises:
-        KdnasError: A row has a second text and the task none, or the reverse.
+        KdnasError: A row has a second text and the task none, or the reverse; or probabilities are
+            asked of a model that writes.
     """
+    if probabilities and classifier.task_type.generates:
+        raise KdnasError(
+            f"--probabilities does not go with {classifier.task_type.name}: the model writes a "
+            "text and gives no probabilities; leave it out"
+        )
     source, size = iter(rows), min(FIRST_CHUNK, chunk)
     while part := list(islice(source, size)):
         yield from _predict_chunk(classifier, part, probabilities)

@@ -18,6 +18,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 import kdnas
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import predict
+from kdnas.errors import KdnasError
 from kdnas.evaluation.closing import closing_lines
 from kdnas.evaluation.scores import evaluate_model, scores_and_intervals
 from kdnas.runtime.device import Runtime
@@ -148,6 +149,14 @@ def test_predict_writes_texts(tuned: Teacher, folder: Path, command: Said) -> No
     code, _ = command("predict", tuned.name, "--file", folder / "captions" / "test.en")
     assert code == 0 and command.all.count("\n") == 8
     assert not any(line.endswith(" ") for line in command.all.splitlines())
+
+
+def test_what_writes_has_no_probabilities_to_give(tuned: Teacher, command: Said) -> None:
+    code, error = command("predict", tuned.name, "good dog", "--probabilities", "--json")
+    assert code == 2 and error.count("\n") == 1
+    assert "--probabilities does not go with sequence-to-sequence: the model writes a" in error
+    with pytest.raises(KdnasError, match="--probabilities does not go with"):
+        kdnas.predict(tuned.name, "good dog", probabilities=True, device="cpu")
 
 
 def test_options_of_encoding_reach_the_command(tuned: Teacher, folder: Path, command: Said) -> None:
