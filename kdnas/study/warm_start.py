@@ -24,8 +24,9 @@ from kdnas.study.samplers.table import LEARNING
 # (docs/results/samplers.md).
 WARM_START_SHARE = 8
 # Within limits, few trials find little that is better than what a person would pick: those picks,
-# or two shapes at least. They leave the sampler half of the trials, rounded down.
-LEAST_WITHIN_LIMITS, PICKED_SHARE = 2, 2
+# or two shapes at least. They leave the sampler half of the trials, rounded down. Without limits
+# one is enough.
+LEAST_WITHIN_LIMITS, LEAST, PICKED_SHARE = 2, 1, 2
 # One planned trial in this many is what was best in earlier studies.
 LEARNT_SHARE = 8
 
@@ -62,7 +63,7 @@ def warm_start(
         guesses += [c for c in first_lessons(study, space, count) if may_keep(limits, c, meter)]
     guesses, first = list(dict.fromkeys(guesses)), list(dict.fromkeys((*guesses, *first)))
     least = max(
-        LEAST_WITHIN_LIMITS if limits else 0, min(len(guesses), math.ceil(count / PICKED_SHARE))
+        LEAST_WITHIN_LIMITS if limits else LEAST, min(len(guesses), math.ceil(count / PICKED_SHARE))
     )
     for candidate in first[: min(count, max(least, count // WARM_START_SHARE))]:
         study.enqueue_trial(space.params(candidate), skip_if_exists=True)

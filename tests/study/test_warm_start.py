@@ -55,6 +55,13 @@ def test_an_eighth_of_the_trials_at_most_and_only_once(run: Run) -> None:
     assert queued == [a.params for a in known_shapes(pipeline.space)[:1]]
 
 
+@pytest.mark.parametrize("trials", [1, 6])
+def test_a_short_search_begins_with_a_published_shape(run: Run, trials: int) -> None:
+    pipeline = changed(run, trials=trials)
+    space = pipeline.space
+    assert queued(pipeline, [], space) == [Candidate(known_shapes(space)[0])]
+
+
 def test_a_kill_while_candidates_are_queued_loses_none_of_them(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
