@@ -68,6 +68,8 @@ class Table(SearchSpace):
         All with the most heads, and within the objective's limit; of several recipes by `states`,
         else `relations`.
         """
+        if not count:
+            return []
         frame = self.frame[[objective.feasible(row) for row in range(len(self.frame))]]
         frame = frame[frame.num_attention_heads == self.frame.num_attention_heads.max()]
         usual = [name for name in ("states", "relations") if name in self.recipes]

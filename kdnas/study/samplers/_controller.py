@@ -52,7 +52,6 @@ class LSTMs:
     steps: int = 60
     learning_rate: float = 1e-2
     errs_alike: ClassVar[bool] = True
-    least_doubt: ClassVar[float] = 0.3
 
     def __post_init__(self) -> None:
         for name in ("members", "steps"):

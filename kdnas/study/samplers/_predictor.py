@@ -43,15 +43,10 @@ class Predictor(Protocol):
     Attributes:
         errs_alike: Whether its members err alike where they err, so that some proposals should be
             made in other ways.
-        least_doubt: Deviation of a constraint, of variance 1 over the trials, below which the
-            members are not believed to be certain.
     """
 
     @property
     def errs_alike(self) -> bool: ...
-
-    @property
-    def least_doubt(self) -> float: ...
 
     def predict(self, evidence: Evidence) -> Floats:
         """What each member predicts of the pool, shape (members, candidates, outputs)."""

@@ -37,7 +37,6 @@ class GaussianProcesses:
 
     members: int = 16
     errs_alike: ClassVar[bool] = False
-    least_doubt: ClassVar[float] = 0.3
 
     def predict(self, evidence: Evidence) -> Floats:
         """Values of the posterior of each output, shape (members, candidates, outputs)."""

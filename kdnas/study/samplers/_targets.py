@@ -17,6 +17,9 @@ _AUGMENTATION = 0.05
 # A little beyond the worst that was seen, so that the ends of a front count.
 _REFERENCE = 1.1
 _RUNG_WEIGHT = 0.5
+# Deviation of a standardised constraint below which a model is not believed to be certain: times
+# that decide are noisy.
+_LEAST_DOUBT = 0.3
 
 
 class Targets:
@@ -74,14 +77,10 @@ class Targets:
             return hypervolume_gain(_scaled(costs, seen), _scaled(seen, seen))
         return chebyshev(_scaled(costs, seen), rng)
 
-    def log_feasibility(self, predicted: Floats, least_doubt: float) -> Floats:
-        """The logarithm of the probability that all constraints hold, shape (candidates,).
-
-        `least_doubt` is the deviation of a standardised constraint below which the members are not
-        believed to be certain.
-        """
+    def log_feasibility(self, predicted: Floats) -> Floats:
+        """The logarithm of the probability that all constraints hold, shape (candidates,)."""
         margins = predicted[:, :, self.objectives :]
-        doubt = np.hypot(margins.std(axis=0), least_doubt)
+        doubt = np.hypot(margins.std(axis=0), _LEAST_DOUBT)
         log: Floats = norm.logcdf((margins.mean(axis=0) - self._thresholds) / doubt).sum(axis=1)
         return log
 

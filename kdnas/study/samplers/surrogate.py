@@ -244,7 +244,7 @@ class SurrogateSampler(BaseSampler):
             int(self._rng(turn, NETWORK_STREAM).integers(2**63)),
         )
         predicted = self._predictor.predict(evidence)
-        log_feasible = targets.log_feasibility(predicted, self._predictor.least_doubt)
+        log_feasible = targets.log_feasibility(predicted)
         if not targets.objectives:
             return log_feasible
         rewards = targets.rewards(predicted, self._rng(turn, WEIGHTS_STREAM))
