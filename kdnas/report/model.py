@@ -13,7 +13,7 @@ from pydantic import (
 
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_text
-from kdnas.report.part import Difference, Interval, Part, Ratio, Score, Shape
+from kdnas.report.part import Interval, Part, Ratio, Score, Shape
 from kdnas.report.searched import Search
 from kdnas.runtime.formatting import in_millions
 
@@ -137,7 +137,7 @@ class Comparison(Part):
     """
 
     name: str
-    difference: Difference
+    difference: Score
     interval: tuple[Score, Score]
     p: float
 

@@ -16,10 +16,9 @@ from pydantic import (
 from kdnas.space import AnyArchitecture
 from kdnas.space.architecture import OWN_SIZES
 
-# As it is: it is rounded where people read it, and what is rounded twice may differ.
-Score = float
-# Without the noise of subtraction.
-Difference = Annotated[float, AfterValidator(partial(round, ndigits=10))]
+# Without the noise of sums. It is rounded where people read it, and what is rounded twice to about
+# as few digits may differ.
+Score = Annotated[float, AfterValidator(partial(round, ndigits=10))]
 # Decimals that are written.
 Ratio = Annotated[float, AfterValidator(partial(round, ndigits=3))]
 Seconds = Annotated[float, AfterValidator(partial(round, ndigits=2))]

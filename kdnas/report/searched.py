@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdnas.report.part import Difference, Part, Ratio, Score, Seconds, Shape
+from kdnas.report.part import Part, Ratio, Score, Seconds, Shape
 
 
 class Spread(Part):
@@ -55,7 +55,7 @@ class Bargain(Part):
 
     trial: int
     name: str
-    difference: Difference  # its score less the winner's
+    difference: Score  # its score less the winner's
     times: Ratio  # its speed-up over the winner's
 
 

@@ -100,5 +100,5 @@ def test_another_trial_is_distilled_with_several_seeds_too(run: Path, command: S
 
 def test_mean_and_spread_are_of_the_metrics_that_all_seeds_have() -> None:
     seeds = Seeds.of({0: {"accuracy": 0.8, "mcc": 0.6}, 3: {"accuracy": 0.9}}, 3)
-    assert seeds.mean == {"accuracy": 0.85} and seeds.deviation == {"accuracy": 0.07071}
+    assert seeds.mean == {"accuracy": 0.85} and seeds.deviation == {"accuracy": 0.0707106781}
     assert seeds.told("accuracy") == "0.8500 ± 0.0707" and seeds.told("mcc") == "-"

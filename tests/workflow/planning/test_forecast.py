@@ -55,7 +55,7 @@ def test_a_dry_run_of_a_search_says_all_and_leaves_nothing(
     told = command.all
     assert "plan: 8 steps, about " in told and "mrpc, 2 classes (not_equivalent, equi" in told
     assert re.search(r"rows +233 train, 7 selection, 40 reported \(validation\)", told)
-    assert "to be fine-tuned" in told and "576, 3 to be tried (lstm)" in told
+    assert "to be fine-tuned" in told and "576, 3 to be tried (gp)" in told
     assert LEGEND in " ".join(told.split())
     assert re.search(r"steps +1 fine-tune the teacher +about \d", told)
     assert re.search(r"disk +at most [\d.]+ [kM]B in .*, [\d.]+ GB free", told)
