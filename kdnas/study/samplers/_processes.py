@@ -22,6 +22,8 @@ from kdnas.study.samplers._predictor import Evidence
 # What scales of parameters and noise may be, for parameters and targets of variance 1 or so.
 _SPREAD, _LENGTHS, _NOISE = (0.1, 10.0), (0.5, 50.0), (1e-3, 0.5)
 _FIRST_LENGTH, _FIRST_NOISE = 2.0, 0.05
+# From the middle of a parameter's range to its ends, and between choices without an order.
+_APART = 1.5
 # Variance of the noise of a target that counts half, beside that of one that counts in full.
 _HALF = 0.1
 _LEAST_DOUBT = 1e-9
@@ -33,7 +35,11 @@ _CHUNK = 4_096
 
 @dataclass(frozen=True)
 class GaussianProcesses:
-    """The posterior as members: equally likely values, the same for all candidates."""
+    """The posterior as members: equally likely values of it, in the same order for all candidates.
+
+    Attributes:
+        members: How many.
+    """
 
     members: int = 16
     errs_alike: ClassVar[bool] = False
@@ -69,9 +75,9 @@ def features(levels: Sequence[Floats], codes: Codes) -> Floats:
     columns = list[Floats]()
     for place, own in enumerate(levels):
         if own.any():
-            columns.append(own[codes[:, place]] * 1.5)
+            columns.append(own[codes[:, place]] * _APART)
         elif len(own) > 1:
-            columns += [(codes[:, place] == choice) * 1.5 for choice in range(len(own))]
+            columns += [(codes[:, place] == choice) * _APART for choice in range(len(own))]
     return np.stack(columns, axis=1) if columns else np.zeros((len(codes), 1))
 
 
