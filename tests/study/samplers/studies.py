@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.study.samplers import SurrogateSampler
+from kdnas.study.samplers._candidates import CandidateSpace, Codes, Floats
 
 Space = dict[str, BaseDistribution]
 
@@ -36,6 +38,24 @@ class SpacedSampler(SurrogateSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
         return self.space
+
+
+def two_functions(count: int) -> tuple[CandidateSpace, Codes, Floats, Codes]:
+    """An additive and a smooth function of the large space, and which `count` points are seen.
+
+    Returns:
+        The space, its candidates, both functions of them (standardised), and the seen rows.
+    """
+    rng = np.random.default_rng(5)
+    space = CandidateSpace(LARGE)
+    codes = space.candidates(rng, None)
+    effects = [rng.normal(size=size) for size in space.sizes]
+    additive = np.sum([effect[codes[:, i]] for i, effect in enumerate(effects)], axis=0)
+    values = np.stack([level[codes[:, i]] for i, level in enumerate(space.levels)], axis=1)
+    smooth = np.sin(values @ rng.normal(size=5)) + np.cos(values @ rng.normal(size=5))
+    truth = np.stack([additive, smooth], axis=1)
+    truth = (truth - truth.mean(axis=0)) / truth.std(axis=0)
+    return space, codes, truth, rng.choice(len(codes), count, replace=False)
 
 
 def grow(params: dict[str, Any]) -> float:

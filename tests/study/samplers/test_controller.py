@@ -7,25 +7,15 @@ import pytest
 import torch
 
 from kdnas.errors import KdnasError
-from kdnas.study.samplers._candidates import CandidateSpace
 from kdnas.study.samplers._controller import Controllers, LSTMs, predict, train_controllers
-from studies import LARGE
+from studies import two_functions
 
 SETTINGS = {"members": 4, "steps": 60, "learning_rate": 1e-2}
 
 
 def train_on_sample(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Train on 60 of 1,500 points of two functions; return truth and predictions of the rest."""
-    rng = np.random.default_rng(5)
-    space = CandidateSpace(LARGE)
-    codes = space.candidates(rng, None)
-    effects = [rng.normal(size=size) for size in space.sizes]
-    additive = np.sum([effect[codes[:, i]] for i, effect in enumerate(effects)], axis=0)
-    values = np.stack([level[codes[:, i]] for i, level in enumerate(space.levels)], axis=1)
-    smooth = np.sin(values @ rng.normal(size=5)) + np.cos(values @ rng.normal(size=5))
-    truth = np.stack([additive, smooth], axis=1)
-    truth = (truth - truth.mean(axis=0)) / truth.std(axis=0)
-    seen = rng.choice(len(codes), 60, replace=False)
+    space, codes, truth, seen = two_functions(60)
     targets = truth[seen]
     targets[::4, 1] = np.nan  # as of trials that were never trained
     controllers = train_controllers(

@@ -10,7 +10,7 @@ import pytest
 from kdnas.study.samplers._candidates import CandidateSpace
 from kdnas.study.samplers._predictor import Evidence
 from kdnas.study.samplers._processes import GaussianProcesses, features
-from studies import LARGE
+from studies import LARGE, two_functions
 
 
 def evidence(
@@ -30,16 +30,7 @@ def evidence(
 
 def on_sample(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Truth and predictions of what is left of two functions' 1,500 points."""
-    rng = np.random.default_rng(5)
-    space = CandidateSpace(LARGE)
-    codes = space.candidates(rng, None)
-    effects = [rng.normal(size=size) for size in space.sizes]
-    additive = np.sum([effect[codes[:, i]] for i, effect in enumerate(effects)], axis=0)
-    values = np.stack([level[codes[:, i]] for i, level in enumerate(space.levels)], axis=1)
-    smooth = np.sin(values @ rng.normal(size=5)) + np.cos(values @ rng.normal(size=5))
-    truth = np.stack([additive, smooth], axis=1)
-    truth = (truth - truth.mean(axis=0)) / truth.std(axis=0)
-    seen = rng.choice(len(codes), count, replace=False)
+    space, codes, truth, seen = two_functions(count)
     targets = truth[seen]
     targets[::4, 1] = np.nan  # as of trials that were never trained
     unseen = np.delete(np.arange(len(codes)), seen)
