@@ -16,8 +16,8 @@ from pydantic import (
 from kdnas.space import AnyArchitecture
 from kdnas.space.architecture import OWN_SIZES
 
-# Without the noise of sums. It is rounded where people read it, and what is rounded twice to about
-# as few digits may differ.
+# Without the noise of sums, and no more: people read it rounded to 4 digits, and rounded to 5 before
+# it might read otherwise.
 Score = Annotated[float, AfterValidator(partial(round, ndigits=10))]
 # Decimals that are written.
 Ratio = Annotated[float, AfterValidator(partial(round, ndigits=3))]
