@@ -16,8 +16,8 @@ from pydantic import (
 from kdnas.space import AnyArchitecture
 from kdnas.space.architecture import OWN_SIZES
 
-# Without the noise of sums, and no more: people read it rounded to 4 digits, and rounded to 5 before
-# it might read otherwise.
+# Without the noise of sums, and no more: people read it with 4 digits, and it might read otherwise
+# if it had been rounded to 5 before.
 Score = Annotated[float, AfterValidator(partial(round, ndigits=10))]
 # Decimals that are written.
 Ratio = Annotated[float, AfterValidator(partial(round, ndigits=3))]
