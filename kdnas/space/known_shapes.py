@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from kdnas.space.architecture import Architecture
@@ -83,6 +84,24 @@ def hand_picked(
         shapes = [a for a in shapes if a.num_decoder_layers == decoders]
     widths = sorted({a.hidden_size for a in shapes})
     return [min((a for a in shapes if a.hidden_size == w), key=distance) for w in widths]
+
+
+def narrower(space: SearchSpace, shape: Architecture, share: float) -> Architecture | None:
+    """The widest shape that is at most a share as wide, below 1, and otherwise as it was.
+
+    Its neurons are as many times its width as before, as nearly as the space has them. None where
+    the space has no such shape.
+    """
+    width, neurons = shape.hidden_size, shape.intermediate_size
+
+    def alike(a: Architecture) -> bool:
+        as_wide = replace(a, hidden_size=width, intermediate_size=neurons)
+        return a.hidden_size <= share * width and as_wide == shape
+
+    def preference(a: Architecture) -> tuple[float, float]:
+        return a.hidden_size, -abs(a.intermediate_size - neurons / width * a.hidden_size)
+
+    return max(filter(alike, space.architectures), key=preference, default=None)
 
 
 def _nearest(wanted: float, shapes: Iterable[Architecture], field: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 # User attributes of a trial: where it comes from.
+PICKED = "picked"  # queued before the search began
 CONTINUES = "continues"  # number of the trial whose training it continues on the next rung
 RETRY_OF = "retry_of"  # number of the failed trial whose candidate it tries again
 REPEATS = "repeats"  # number of the trial of the same candidate whose result it copies

@@ -22,8 +22,17 @@ from kdnas.scoring.limits import Limits
 from kdnas.scoring.scorer import Budget
 from kdnas.space import Candidate, SearchSpace
 from kdnas.students.state import state_artifact
-from kdnas.study.attributes import CONTINUES, ERROR, FIXED_ATTR, GIVEN_BACK, UNITS, WORKER
+from kdnas.study.attributes import (
+    CONTINUES,
+    ERROR,
+    FIXED_ATTR,
+    GIVEN_BACK,
+    PICKED,
+    UNITS,
+    WORKER,
+)
 from kdnas.study.deadline import Deadline
+from kdnas.study.picks import queue_narrower
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.queue import ask
 from kdnas.study.record import EVENT, as_event
@@ -327,6 +336,9 @@ class _Search:
         checkpoint = self._checkpoint(candidate)
         costs = self.results.costs_of(before) if before else None
         evaluation = self.evaluate(candidate, Budget(share, checkpoint, title), costs)
+        if evaluation.score is None and trial.user_attrs.get(PICKED):
+            given = (self.study, self.space, candidate, evaluation.violations)
+            self.waiting(lambda: queue_narrower(*given))
         student = evaluation.score.student if evaluation.score else None
         try:
             if student is not None and share == 1 and not self.is_control:

@@ -18,6 +18,7 @@ from kdnas.space.known_shapes import known_shapes
 from kdnas.study.attributes import WARM
 from kdnas.study.lessons import best_of
 from kdnas.study.optimize import expected_trials
+from kdnas.study.picks import queue_pick
 from kdnas.study.samplers.table import LEARNING
 
 # One planned trial in this many; more of them cost a search more than they gave
@@ -66,7 +67,7 @@ def warm_start(
         LEAST_WITHIN_LIMITS if limits else LEAST, min(len(guesses), math.ceil(count / PICKED_SHARE))
     )
     for candidate in first[: min(count, max(least, count // WARM_START_SHARE))]:
-        study.enqueue_trial(space.params(candidate), skip_if_exists=True)
+        queue_pick(study, space, candidate)
     study.set_user_attr(WARM, True)
 
 

@@ -23,6 +23,7 @@ from kdnas.study.attributes import (
     ERROR,
     GIVEN_UP,
     HEARTBEAT,
+    PICKED,
     RETRY_OF,
     UNITS,
     WORKER,
@@ -190,7 +191,7 @@ def retry(study: Study, number: int, died: bool = False) -> None:
     """Queues a failed trial's candidate again, at the cost that it was to have."""
     trial = study.get_trials(deepcopy=False)[number]
     if set(FIELDS) <= trial.params.keys():
-        kept = {k: trial.user_attrs[k] for k in (CONTINUES, UNITS) if k in trial.user_attrs}
+        kept = {k: trial.user_attrs[k] for k in (PICKED, CONTINUES, UNITS) if k in trial.user_attrs}
         kept[DEATHS] = int(trial.user_attrs.get(DEATHS, 0)) + died
         study.enqueue_trial(trial.params, user_attrs={**kept, RETRY_OF: number})
 
