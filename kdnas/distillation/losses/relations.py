@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from kdnas.distillation.losses.base import (
     no_decoder,
     stacks_at,
 )
+from kdnas.distillation.losses.relation_divergence import relation_divergence
 from kdnas.distillation.outputs import HEADS, ModelOutputs, OutputRequest, State, attention_states
 from kdnas.distillation.packing import NEVER
 from kdnas.errors import KdnasError
@@ -269,16 +269,8 @@ def relation_loss(
             themselves.
         real: Shape (examples, 1, length): which tokens count; default: those without bias.
     """
-    ours, theirs = (
-        _relations(states, other, bias)
-        for states, other in zip((student, teacher), keys or (student, teacher), strict=True)
-    )
-    divergence = (theirs.exp() * (theirs - ours)).sum(-1)
     if real is None:
         real = (bias == 0).transpose(-1, -2).squeeze(-1)
-    return (divergence * real).sum() / (real.sum() * divergence.shape[1])
-
-
-def _relations(states: Tensor, keys: Tensor, bias: Tensor) -> Tensor:
-    scores = states @ keys.transpose(-1, -2) * states.shape[-1] ** -0.5
-    return F.log_softmax(scores.float() + bias, dim=-1)
+    weights = real.float() / (real.sum() * student.shape[1])
+    ours, theirs = keys or (student, teacher)
+    return relation_divergence((student, ours), (teacher, theirs), bias, weights)
