@@ -61,10 +61,11 @@ def row_of(trial: FrozenTrial, settings: Settings) -> Row:
         proposed = PROMOTED
     elif attr.FIXED_ATTR in trial.system_attrs:
         proposed = ENQUEUED
+    # A trial whose process died while it was asked for has some of its parameters: no candidate.
     complete = set(FIELDS) <= trial.params.keys()
     return {
         **{"number": trial.number, "state": trial.state.name},
-        **(Candidate.of_trial(trial.params, settings).params if complete else trial.params),
+        **(Candidate.of_trial(trial.params, settings).params if complete else {}),
         **known,
         **{"proposed": proposed, "epsilon": trial.system_attrs.get(attr.EPSILON_ATTR)},
         "machine": str(trial.user_attrs.get(attr.WORKER, "")).partition(":")[0] or None,

@@ -21,6 +21,7 @@ from kdnas.study.attributes import (
     CONTINUES,
     DEATHS,
     ERROR,
+    FIXED_ATTR,
     GIVEN_UP,
     HEARTBEAT,
     PICKED,
@@ -188,12 +189,18 @@ def claim(
 
 
 def retry(study: Study, number: int, died: bool = False) -> None:
-    """Queues a failed trial's candidate again, at the cost that it was to have."""
+    """Queues a failed trial's candidate again, at the cost that it was to have.
+
+    One that was proposed, and not yet signed, may have lost some of its parameters; the sampler
+    will propose another.
+    """
     trial = study.get_trials(deepcopy=False)[number]
-    if set(FIELDS) <= trial.params.keys():
+    proposed = trial.params if WORKER in trial.user_attrs else {}
+    params = trial.system_attrs.get(FIXED_ATTR, proposed)
+    if set(FIELDS) <= params.keys():
         kept = {k: trial.user_attrs[k] for k in (PICKED, CONTINUES, UNITS) if k in trial.user_attrs}
         kept[DEATHS] = int(trial.user_attrs.get(DEATHS, 0)) + died
-        study.enqueue_trial(trial.params, user_attrs={**kept, RETRY_OF: number})
+        study.enqueue_trial(params, user_attrs={**kept, RETRY_OF: number})
 
 
 def _conflict(

@@ -19,10 +19,10 @@ from kdnas.scoring.scorer import Budget, Score
 from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.derivation import derive_choices
 from kdnas.study import optimize
-from kdnas.study.attributes import HEARTBEAT, RETRY_OF, WORKER
+from kdnas.study.attributes import FIXED_ATTR, HEARTBEAT, RETRY_OF, WORKER
 from kdnas.study.samplers import make_sampler
 from kdnas.study.study import evaluated
-from kdnas.study.workers import WorkerMonitor, described, heartbeat
+from kdnas.study.workers import WorkerMonitor, described, heartbeat, retry
 
 TEACHER = Architecture(4, 4, 32, 64, "gelu")
 SPACE = SearchSpace(TEACHER, derive_choices(TEACHER))
@@ -53,6 +53,23 @@ def test_a_trial_is_lost_once_its_heartbeat_stands_still(study: optuna.Study) ->
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING]
     assert study.trials[-1].user_attrs[RETRY_OF] == copied.number
+
+
+def test_what_was_queued_is_tried_again_though_its_worker_died_while_it_was_asked_for(
+    study: optuna.Study,
+) -> None:
+    queued = SPACE.params(SPACE.candidates[-1])
+    study.enqueue_trial(queued)
+    some = dict(list(SPACE.distributions.items())[:2])
+    retry(study, study.ask(some).number)
+    assert study.trials[-1].system_attrs[FIXED_ATTR] == queued
+
+
+def test_what_was_proposed_and_not_signed_is_not_tried_again(study: optuna.Study) -> None:
+    retry(study, study.ask(SPACE.distributions).number)
+    assert len(study.trials) == 1
+    retry(study, at_work(study).number)
+    assert study.trials[-1].user_attrs[RETRY_OF] == 1
 
 
 def test_a_copied_run_tells_what_it_waits_for_and_goes_on(
