@@ -131,8 +131,10 @@ def results(file: Path, plan: Mapping[str, Any]) -> pd.DataFrame:
     """
     rows = []
     for row in rows_in(file):
-        speed, _, recipe = row["variant"].partition(" ")
-        if not recipe or row["task"] not in plan["tasks"] or speed not in plan["students"]:
+        speed = str(row.get("student"))  # which may have a space in it
+        recipe = row["variant"].removeprefix(f"{speed} ")
+        other = speed not in plan["students"] or recipe == row["variant"]
+        if other or row["task"] not in plan["tasks"]:
             continue
         metric = next(iter(row["scores"]))
         rows.append(

@@ -139,9 +139,17 @@ def test_recipes_of_ones_own_tasks_have_an_entry_and_bare_ones_are_refused(
     file.write_text(yaml.safe_dump(plan))
     kinds = recipes.task_types(recipes.read_plan(file))
     scores = {"scores": {"accuracy": 0.5}, "selection": {"accuracy": 0.5}, "seconds": 1}
-    out.write_text(json.dumps({"task": "mine", "variant": "2x logits", "seed": 0, **scores}))
-    own = {"tasks": plan["tasks"], "students": {"2x": {}}}
+    students = {"2x": {}, "2": {}, "2 layers": {}}
+    rows = [
+        {"task": "mine", "variant": f"{name} logits", "student": name, "seed": 0, **scores}
+        for name in students
+    ]
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    own = {"tasks": plan["tasks"], "students": students}
     found = recipes.entry(recipes.results(out, own), kinds)
+    assert {name: [*cells] for name, cells in found["mine"].items()} == {
+        name: ["logits"] for name in students
+    }
     assert found["mine"]["2x"]["logits"]["mean"] == 0.5
     assert recipes.entry(recipes.results(tmp_path / "nothing", own), kinds) == {"default": {}}
     places = ["--plan", str(file), "--data-dir", str(tmp_path), "--out", str(tmp_path / "out")]
@@ -160,7 +168,7 @@ def test_recipes_are_written_before_they_are_shown_and_without_other_plans(
     of_others = [("rte", "4x pkd"), ("mrpc", "4x"), ("mrpc", "4x, fine-tuned"), ("mrpc", "9x pkd")]
     own = [("mrpc", f"4x {name}") for name in ("pkd", "hidden", "logits")]
     rows = [
-        {"task": task, "variant": variant, "seed": 0, "seconds": 1, **scores}
+        {"task": task, "variant": variant, "student": variant[:2], "seed": 0, "seconds": 1, **scores}
         for task, variant in (*of_others, *own)
     ]
     out, found = tmp_path / "results.jsonl", tmp_path / "found.json"
