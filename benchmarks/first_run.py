@@ -5,7 +5,8 @@
 Each seed is one `kdnas search` with no other option, in a run folder of its own; the command can
 be stopped and repeated, and one with other options is refused. Scores are of the validation split.
 `--json` writes the entry `first-run`: the mean gain over the hand-picked student and over labels
-alone, each with its standard error, speed-ups and seconds.
+alone, each with its standard error, speed-ups and seconds. It takes the place of the file's: its
+seeds are one experiment.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ whose teachers and tasks are others. Beside it runs the same search without them
 evaluations until a search has found one of the best one per cent of the students, medians over
 seeds, and the p-value of Wilcoxon's signed-rank test on the pairs. Each search is a line of
 OUT/searches.jsonl, so that the command can be stopped and repeated. `--json` writes the entry
-`learn-from`.
+`learn-from` in place of the file's: its searches, on all tables, are one experiment.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ the teacher is pruned (`{pruning: ziplm, pruned_to_speedup: 4}`). Every student 
 the same full KD as a search's winner. Results go to `OUT/results.jsonl`, one line each; what is
 there is not computed again, so that the command can be stopped and repeated, and run beside itself
 for other tasks (`--tasks`). A line that another plan made under the same name is refused. `--json
-docs/results.json` writes the retention, `student-quality`, of the tasks that have results; speeds
-are beside the plan's teacher, on the first of these tasks.
+docs/results.json` writes the retention, `student-quality`, of the tasks that have results, in place
+of what the file has: it is a mean over them. Speeds are beside the plan's teacher, on the first of
+these tasks.
 
 A plan's `settings` are those of `kdnas search`: `teacher` and `tasks` (entries, by name) point it
 at a teacher and tasks of one's own; a task of the plan may be the path of its YAML file, too.

@@ -9,9 +9,10 @@ rows. Recipes that need a corpus are left out: they see other data. Beside them 
 fine-tuning from the same start, the teacher, and the floor.
 
 `OUT/results.jsonl` keeps each training, so that the command can be stopped and repeated. `--json`
-writes the entry `recipes`: task -> speed -> recipe -> mean, std and seeds on the split that is
-scored, and `default`: for each type of task, the recipe that a paired test on held-out training
-rows puts above today's default, else that one: `relations` or `states`.
+adds to the entry `recipes`: task -> speed -> recipe -> mean, std and seeds on the split that is
+scored, with the `command` that made a task's; and `default`: for each type of task, the recipe that
+a paired test on held-out training rows, of the tasks in OUT, puts above today's default, else that
+one: `relations` or `states`. What the entry has of other tasks and types stays.
 """
 
 from __future__ import annotations
@@ -73,8 +74,7 @@ def main() -> None:
     frame = results(run_plan(plan, args), plan)
     if args.json and len(frame):
         whole = read_json(args.json) or {}
-        kinds = task_types(plan)
-        whole["recipes"] = {**entry(frame, kinds), "command": this_command()}
+        whole["recipes"] = merged(whole.get("recipes", {}), entry(frame, task_types(plan)))
         write_json(args.json, whole)
     if args.table:
         print("\n".join(table(frame, args.out)))
@@ -212,6 +212,14 @@ def entry(frame: pd.DataFrame, types: Mapping[str, TaskType]) -> dict[str, Any]:
         for kind in kinds.values()
     }
     return {**found, "default": best}
+
+
+def merged(before: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry with the tasks of a new one, which has its command, and the default of its types."""
+    tasks = {name: one for name, one in found.items() if name != "default"}
+    made = {name: {**one, "command": this_command()} for name, one in tasks.items()}
+    default = {**before.get("default", {}), **found["default"]}
+    return {**before, **made, "default": default}
 
 
 def usual_recipe(kind: TaskType) -> str:

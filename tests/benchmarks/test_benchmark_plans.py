@@ -178,9 +178,15 @@ def test_recipes_are_written_before_they_are_shown_and_without_other_plans(
     monkeypatch.setattr(sys, "argv", ["recipes.py", *map(str, places), "--table"])
     recipes.main()
     entry = json.loads(found.read_text())["recipes"]
-    assert {*entry} == {"mrpc", "default", "command"}
-    assert {*entry["mrpc"]} == {"4x"} and {*entry["mrpc"]["4x"]} == {"pkd", "hidden", "logits"}
+    assert {*entry} == {"mrpc", "default"}
+    assert {*entry["mrpc"]} == {"4x", "command"} and {*entry["mrpc"]["4x"]} == {"pkd", "hidden", "logits"}
     assert "3 students: none (all are equal) by their score there" in capsys.readouterr().out
+    others = {"mrpc": {"2x": {}}, "mood": {"3x": {}, "command": "c"}, "default": {"tagging": "pkd"}}
+    found.write_text(json.dumps({"recipes": others, "kills": {}}))
+    recipes.main()
+    whole = json.loads(found.read_text())
+    both = {"tagging": "pkd", **entry["default"]}
+    assert whole == {"kills": {}, "recipes": {**entry, "mood": others["mood"], "default": both}}
     found.unlink()
 
     def broken(*_: Any) -> list[str]:
