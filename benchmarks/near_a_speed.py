@@ -8,13 +8,14 @@ keep it. Shapes are drawn at random from the derived space until so many are bet
 and `--within` times it; among them is what a person would pick. Each is trained by the recipe of
 the run and scored on held-out training rows. RUN/fidelity.json then has what `kdnas fidelity`
 writes, so that `benchmarks/fidelity.py` scores the same students by other means. The command can be
-stopped and repeated.
+stopped and repeated; one that asks for other students is refused.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from kdnas.tasks.defaults import with_type_defaults
 from kdnas.workflow.preparing.inputs import with_latency_input
 
 Row = dict[str, Any]
+# The options that decide which students are drawn.
+OF_CHOICE = ("speedup", "within", "students")
 
 
 @in_one_line()
@@ -50,15 +53,18 @@ def main() -> None:
         "max_train_rows": args.rows,
         "max_length": args.max_length,
         "teacher_epochs": args.teacher_epochs,
-        "teacher_lr": 1e-4,
+        "teacher_lr": args.teacher_lr,
+        "force": args.force or None,
     }
     settings = load_settings((), {k: v for k, v in flags.items() if v is not None})
     settings = with_latency_input(with_type_defaults(settings, load_spec(args.task)))
     pipeline = Stepwise(Run.create(settings))
     pipeline.run.save()
     file = args.out / "fidelity.json"
-    known = read_json(file) or {
+    asked = {name: getattr(args, name) for name in OF_CHOICE}
+    known = kept(file, asked) or {
         "metric": f"{pipeline.data.spec.main_score} on held-out training rows",
+        "asked": asked,
         "students": chosen(pipeline, args),
     }
     write_json(file, known)
@@ -84,7 +90,26 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=a_count, help="Training rows; default: all.")
     parser.add_argument("--max-length", type=a_count, default=128)
     parser.add_argument("--teacher-epochs", type=float, default=3.0)
+    parser.add_argument("--teacher-lr", type=float, default=1e-4)
+    parser.add_argument("--force", action="store_true", help="Go on with a weak teacher.")
     return parser.parse_args()
+
+
+def kept(file: Path, asked: Mapping[str, float]) -> dict[str, Any]:
+    """What a file has of earlier commands; empty where it is not there.
+
+    Students from before the file said what was `asked` count as drawn for this.
+
+    Raises:
+        KdnasError: Its students were drawn for something else.
+    """
+    found: dict[str, Any] = read_json(file) or {}
+    for name, value in asked.items():
+        if (before := found.get("asked", asked)[name]) != value:
+            raise KdnasError(
+                f"{file} has students of --{name} {before:g}, not {value:g}; give another --out"
+            )
+    return found
 
 
 def chosen(pipeline: Stepwise, args: argparse.Namespace) -> list[Row]:

@@ -153,6 +153,42 @@ def test_finished_runs_are_read_and_those_by_other_options_are_refused(
     assert "\n" not in str(told.value)
 
 
+def test_students_near_another_speed_are_refused_before_a_teacher_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import near_a_speed
+
+    settings, data = list[Any](), SimpleNamespace(spec=SimpleNamespace(main_score="f1"))
+
+    def stepwise(run: Run) -> Any:
+        settings.append(run.settings)
+        return SimpleNamespace(run=run, data=data)
+
+    monkeypatch.setattr(near_a_speed, "Stepwise", stepwise)
+    monkeypatch.setattr(near_a_speed, "chosen", lambda *_: [{"label": "a", "final": {"0": 0.5}}])
+    places = ["--task", "mrpc", "--data-dir", str(tmp_path), "--out", str(tmp_path / "out")]
+
+    def command(*words: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["near_a_speed.py", *places, *words])
+        near_a_speed.main()
+
+    command()
+    command("--speedup", "4")
+    for option, value, before in (("speedup", 3, 4), ("within", 1.5, 1.2), ("students", 2, 14)):
+        with pytest.raises(SystemExit):
+            command(f"--{option}", str(value))
+        [line] = capsys.readouterr().err.splitlines()
+        assert f"has students of --{option} {before}, not {value}; give another --out" in line
+    file = tmp_path / "out" / "fidelity.json"
+    known = json.loads(file.read_text())
+    file.write_text(json.dumps({key: value for key, value in known.items() if key != "asked"}))
+    command("--speedup", "3")
+    assert settings[0].teacher_lr == 1e-4 and not settings[0].force
+    places[-1] = str(tmp_path / "another")  # what the refusal of a weak teacher names
+    command("--teacher-lr", "3e-4", "--force")
+    assert settings[-1].teacher_lr == 3e-4 and settings[-1].force
+
+
 def test_task_types_compare_the_seeds_that_both_students_have(tmp_path: Path) -> None:
     from task_types import _entry, _figures
 
