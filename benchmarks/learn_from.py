@@ -6,16 +6,20 @@ A search on one table learns from a study of some random students of each other 
 whose teachers and tasks are others. Beside it runs the same search without them. Printed are the
 evaluations until a search has found one of the best one per cent of the students, medians over
 seeds, and the p-value of Wilcoxon's signed-rank test on the pairs. Each search is a line of
-OUT/searches.jsonl, so that the command can be stopped and repeated. `--json` writes the entry
+OUT/searches.jsonl, so that the command can be stopped and repeated; figures are of the searches
+that are asked for, on these tables as they are now. `--json` writes the entry
 `learn-from` in place of the file's: its searches, on all tables, are one experiment.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +32,16 @@ from optuna.trial import FrozenTrial, create_trial
 from scipy.stats import wilcoxon
 
 from kdnas.config import Settings
+from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.study.attributes import LESSONS
 from kdnas.study.lessons import MOST, EarlierStudy, make_lessons
+from kdnas.study.samplers import SAMPLERS
 from kdnas.study.warm_start import first_lessons
+from kdnas.teachers.cache import hash_of
 
 sys.path.append(str(Path(__file__).with_name("tabular")))
+from predecessor_sampler import NAME as PREDECESSOR
 from replay import read, replay
 from summary import arrival
 from tables import OBJECTIVES, SPEEDUP, Table, with_students
@@ -45,6 +53,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     f"speedup{SPEEDUP:g}": {"speedup": SPEEDUP},
     "pareto": {"objective": "pareto"},
 }
+NAMES = sorted({*SAMPLERS, PREDECESSOR})
+# What a search is made of, beside its result.
+KEY = ("table", "objective", "sampler", "seed", "learns", "trials", "earlier", "reads")
 
 
 @in_one_line()
@@ -53,36 +64,70 @@ def main() -> None:
     args = _arguments()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
+    tables = tables_in(args)
     args.out.mkdir(parents=True, exist_ok=True)
-    tables = {file.stem: Table(file) for file in args.tables}
     searched = {
         name: with_students(table, args.objectives)
         for name, table in tables.items()
         if not args.search or name in args.search
     }
     file = args.out / "searches.jsonl"
-    for seed in range(args.seeds):
-        for name, objectives in searched.items():
-            table = tables[name]
-            others = [one for other, one in tables.items() if other != name]
-            for objective in objectives:
-                for sampler in args.samplers:
-                    for learns in (False, True):
-                        key = {"table": name, "objective": objective, "sampler": sampler}
-                        key |= {"seed": seed, "learns": learns, "trials": args.trials}
-                        key |= {"earlier": args.earlier}
-                        if not any(key.items() <= line.items() for line in read(file)):
-                            given = others if learns else []
-                            found = _search(table, given, objective, sampler, seed, args)
-                            with file.open("a") as out:
-                                out.write(json.dumps(key | found) + "\n")
-    rows = figures(read(file), list(tables), args)
+    asked = list(keys(tables, searched, args))
+    done = {_identity(line): line for line in read(file)}
+    for key in asked:
+        if _identity(key) not in done:
+            name = key["table"]
+            given = [one for other, one in tables.items() if key["learns"] and other != name]
+            found = _search(
+                tables[name], given, key["objective"], key["sampler"], key["seed"], args
+            )
+            done[_identity(key)] = key | found
+            with file.open("a") as out:
+                out.write(json.dumps(key | found) + "\n")
+    rows = figures([done[_identity(key)] for key in asked], list(searched), args)
     print("\n".join(lines(rows)))
     if args.json:
         whole = read_json(args.json) or {}
         entry = {"rows": rows, "seeds": args.seeds, "command": this_command()}
         whole["learn-from"] = entry
         write_json(args.json, whole)
+
+
+def tables_in(args: argparse.Namespace) -> dict[str, Table]:
+    """The tables by name.
+
+    Raises:
+        KdnasError: One is none, there is nothing to learn from, or none that is to be searched.
+    """
+    if twice := [name for name, times in Counter(f.stem for f in args.tables).items() if times > 1]:
+        raise KdnasError(f"--tables has two tables called {twice[0]!r}; leave out or rename one")
+    tables = {file.stem: Table(file) for file in args.tables}
+    if len(tables) < 2:
+        raise KdnasError(f"--tables {args.tables[0]} has no other to learn from; give two or more")
+    if unknown := [name for name in args.search or () if name not in tables]:
+        raise KdnasError(f"--search {unknown[0]} is not in --tables, which has {', '.join(tables)}")
+    return tables
+
+
+def keys(
+    tables: Mapping[str, Table], searched: Mapping[str, Sequence[str]], args: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    """What names each search that is asked for; the rows of the tables that it reads, too."""
+    digests = {name: sha256(table.file.read_bytes()).hexdigest() for name, table in tables.items()}
+    for seed, (name, objectives) in itertools.product(range(args.seeds), searched.items()):
+        others = [digest for other, digest in digests.items() if other != name]
+        for objective, sampler in itertools.product(objectives, args.samplers):
+            for learns in (False, True):
+                reads = hash_of([digests[name], *(others if learns else ())])[:12]
+                yield {
+                    **{"table": name, "objective": objective, "sampler": sampler, "seed": seed},
+                    **{"learns": learns, "trials": args.trials, "earlier": args.earlier},
+                    "reads": reads,
+                }
+
+
+def _identity(search: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(map(search.get, KEY))
 
 
 def _search(
@@ -135,7 +180,13 @@ def earlier_study(table: Table, count: int, seed: int) -> EarlierStudy:
 def figures(
     searches: Sequence[dict[str, Any]], tables: Sequence[str], args: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """A row for each objective and sampler, over all tables and for each."""
+    """A row for each objective and sampler, over all tables and for each.
+
+    Args:
+        searches: Those that are asked for.
+        tables: What they are on, by name.
+        args: Has the objectives and samplers, in their order.
+    """
     rows = []
     for objective in args.objectives:
         for sampler in args.samplers:
@@ -145,7 +196,6 @@ def figures(
                     for one in searches
                     if (one["objective"], one["sampler"]) == (objective, sampler)
                     and name in (None, one["table"])
-                    and (one["trials"], one["earlier"]) == (args.trials, args.earlier)
                 ]
                 if own:
                     case = {"objective": objective, "sampler": sampler, "table": name or "all"}
@@ -190,10 +240,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tables", type=a_file, nargs="+", default=sorted(TABULAR.glob("*.csv")))
     parser.add_argument("--search", nargs="*", help="Tables to search on; default: all.")
     parser.add_argument("--objectives", nargs="+", default=list(SETTINGS), choices=SETTINGS)
-    parser.add_argument("--samplers", nargs="+", default=["lstm", "tpe"])
+    parser.add_argument("--samplers", nargs="+", default=["lstm", "tpe"], choices=NAMES)
     parser.add_argument("--seeds", type=a_count, default=20)
     parser.add_argument("--trials", type=a_count, default=40, help="Evaluations of a search.")
-    parser.add_argument("--earlier", type=int, default=40, help="Students of an earlier study.")
+    parser.add_argument("--earlier", type=a_count, default=40, help="Students of an earlier study.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--json", type=a_result, help="Write the figures into this file.")
     return parser.parse_args()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from optuna.study import StudyDirection
 
+from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
 from kdnas.scoring.reward import reward
 from kdnas.space import Architecture, Candidate, SearchSpace
@@ -21,6 +22,8 @@ from kdnas.study.pareto import hypervolume
 
 SPEEDUP = 4.0
 FRONT_SHARE = 0.95
+MADE_BY = "benchmarks/tabular/make.py"
+COLUMNS = (*FIELDS, "loss", "speedup")
 Floats = npt.NDArray[np.float64]
 
 
@@ -29,11 +32,14 @@ class Table(SearchSpace):
 
     Args:
         file: A CSV as benchmarks/tabular/make.py writes it.
+
+    Raises:
+        KdnasError: It is none.
     """
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.frame = pd.read_csv(file)
+        self.frame = _read(file)
         self.rows = {
             Candidate.from_params({str(name): value for name, value in row.items()}): number
             for number, row in enumerate(self.frame.to_dict("records"))
@@ -85,6 +91,18 @@ class Table(SearchSpace):
         """The search's reward by row."""
         pairs = zip(self.losses, self.costs, strict=True)
         return np.array([reward(loss, cost, 1.0, alpha=alpha) for loss, cost in pairs])
+
+
+def _read(file: Path) -> pd.DataFrame:
+    """The rows of a table; raises KdnasError where it has none, or lacks a column."""
+    try:
+        frame = pd.read_csv(file)
+    except ValueError:  # no CSV, or not UTF-8
+        frame = pd.DataFrame()
+    if frame.empty or (lacking := [name for name in COLUMNS if name not in frame]):
+        what = "it has no rows" if frame.empty else f"it has no column {lacking[0]}"
+        raise KdnasError(f"{file} is no table of students: {what}; give a CSV of {MADE_BY}")
+    return frame
 
 
 @dataclass(frozen=True)

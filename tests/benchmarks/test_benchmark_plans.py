@@ -168,7 +168,14 @@ def test_recipes_are_written_before_they_are_shown_and_without_other_plans(
     of_others = [("rte", "4x pkd"), ("mrpc", "4x"), ("mrpc", "4x, fine-tuned"), ("mrpc", "9x pkd")]
     own = [("mrpc", f"4x {name}") for name in ("pkd", "hidden", "logits")]
     rows = [
-        {"task": task, "variant": variant, "student": variant[:2], "seed": 0, "seconds": 1, **scores}
+        {
+            "task": task,
+            "variant": variant,
+            "student": variant[:2],
+            "seed": 0,
+            "seconds": 1,
+            **scores,
+        }
         for task, variant in (*of_others, *own)
     ]
     out, found = tmp_path / "results.jsonl", tmp_path / "found.json"
@@ -179,7 +186,11 @@ def test_recipes_are_written_before_they_are_shown_and_without_other_plans(
     recipes.main()
     entry = json.loads(found.read_text())["recipes"]
     assert {*entry} == {"mrpc", "default"}
-    assert {*entry["mrpc"]} == {"4x", "command"} and {*entry["mrpc"]["4x"]} == {"pkd", "hidden", "logits"}
+    assert {*entry["mrpc"]} == {"4x", "command"} and {*entry["mrpc"]["4x"]} == {
+        "pkd",
+        "hidden",
+        "logits",
+    }
     assert "3 students: none (all are equal) by their score there" in capsys.readouterr().out
     others = {"mrpc": {"2x": {}}, "mood": {"3x": {}, "command": "c"}, "default": {"tagging": "pkd"}}
     found.write_text(json.dumps({"recipes": others, "kills": {}}))

@@ -76,6 +76,76 @@ def test_rows_pair_the_same_search_with_and_without(tables: list[Path]) -> None:
     assert told == f"| pareto | lstm | all | 6 | 7 | 4 | {every['p']} | 2.0 | 1.0 |"
 
 
+def test_figures_are_of_the_searches_that_are_asked_for_on_these_tables(
+    tables: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import learn_from
+
+    searched = list[tuple[str, list[str]]]()
+
+    def search(table: Any, others: list[Any], *_: Any) -> dict[str, Any]:
+        searched.append((table.file.stem, [one.file.stem for one in others]))
+        return {"reached": 1, "after": 0.0}
+
+    monkeypatch.setattr(learn_from, "_search", search)
+    third, found = tmp_path / "third.csv", tmp_path / "found.json"
+    third.write_text(tables[0].read_text())
+
+    def command(words: str, files: list[Path] = tables) -> tuple[int, list[tuple[str, int]]]:
+        """How many searches it makes, and how many its figures are of, by table."""
+        given = ["--tables", *map(str, files), "--out", str(tmp_path), "--json", str(found)]
+        words += " --samplers tpe --objectives reward-0.06"
+        monkeypatch.setattr(sys, "argv", ["learn_from.py", *given, *words.split()])
+        searched.clear()
+        learn_from.main()
+        rows = json.loads(found.read_text())["learn-from"]["rows"]
+        return len(searched), [(row["table"], row["searches"]) for row in rows]
+
+    assert command("--seeds 2") == (8, [("all", 4), ("narrow", 2), ("wide", 2)])
+    assert command("--seeds 2") == (0, [("all", 4), ("narrow", 2), ("wide", 2)])
+    assert command("--seeds 1") == (0, [("all", 2), ("narrow", 1), ("wide", 1)])
+    assert command("--seeds 1 --search wide") == (0, [("all", 1), ("wide", 1)])
+    # Those without lessons are of their own table alone.
+    more = command("--seeds 1 --search wide", [*tables, third])
+    assert more == (1, [("all", 1), ("wide", 1)]) and searched == [("wide", ["narrow", "third"])]
+    tables[0].write_text(tables[0].read_text() + "\n")
+    assert command("--seeds 1")[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--tables {narrow}", "has no other to learn from; give two or more"),
+        ("--tables {narrow} {narrow}", "has two tables called 'narrow'"),
+        ("--search nope", "--search nope is not in --tables, which has narrow, wide"),
+        ("--tables {narrow} {text}", "is no table of students: it has no column num_hidden_layers"),
+        ("--tables {narrow} {binary}", "is no table of students: it has no rows; give a CSV"),
+        ("--earlier -3", "expected a whole number above 0"),
+        ("--samplers foo", "'foo'"),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused_in_one_line(
+    words: str,
+    told: str,
+    tables: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import learn_from
+
+    places = {"narrow": tables[0], "text": tmp_path / "few.md", "binary": tmp_path / "a.bin"}
+    places["text"].write_text("# A heading\n\nText, and more.\n")
+    places["binary"].write_bytes(b"\xff\xfe\x00\x01")
+    given = ["--tables", *map(str, tables), "--out", str(tmp_path / "out")]
+    given += words.format(**places).split()
+    monkeypatch.setattr(sys, "argv", ["learn_from.py", *given])
+    with pytest.raises(SystemExit) as ended:
+        learn_from.main()
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert ended.value.code == 2 and told in line and line.count("nsga2") <= 1
+
+
 def test_a_table_without_a_student_fast_enough_is_left_out_of_that_objective(
     tables: list[Path],
     tmp_path: Path,

@@ -83,8 +83,7 @@ def make_sampler(name: str, space: SearchSpace, seed: int, trials: int) -> BaseS
         KdnasError: The name is unknown.
     """
     if name not in SAMPLERS:
-        known = ", ".join(sorted(SAMPLERS))
-        raise KdnasError(f"unknown --sampler {name!r}{nearest(name, SAMPLERS)}; known: {known}")
+        raise KdnasError(f"unknown --sampler {name!r}{nearest(name, SAMPLERS)}")
     make = SAMPLERS[name]
     if name in SELF_SEEDED:
         sampler = make(seed, trials, space)

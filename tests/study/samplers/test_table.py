@@ -69,8 +69,11 @@ def test_a_spent_space_repeats_rather_than_fails(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
-    with pytest.raises(KdnasError, match="unknown --sampler 'tpr'; did you mean 'tpe'"):
+    with pytest.raises(KdnasError, match=r"unknown --sampler 'tpr'; did you mean 'tpe'\?$"):
         make_sampler("tpr", SPACE, 0, 10)
+    with pytest.raises(KdnasError) as told:
+        make_sampler("foo", SPACE, 0, 10)
+    assert str(told.value).count("known: gp, lstm") == 1
 
 
 @pytest.mark.parametrize("name", ["lstm", "tpe"])
