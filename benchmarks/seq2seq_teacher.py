@@ -8,13 +8,15 @@ rate rises over the first tenth and then falls in a line, which ends lower than 
 root. After each part of the training (`--parts`) the loss on the validation split is taken; the
 training stops where it has not fallen for `--patience` parts. The weights of the best part and of
 its neighbours, `--average` in all, are averaged. A killed training goes on where it was; a finished
-one is left as it is. At the end `kdnas evaluate` gives the scores.
+one is left as it is; one with other options is refused. At the end `kdnas evaluate` gives the
+scores.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +39,15 @@ from kdnas.distillation.signals import NoSignal
 from kdnas.distillation.training import heldout_losses, train
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json
+from kdnas.runs.run_folder import difference
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.tasks import EncodedExamples, TaskData, encode, load_data, load_spec
 
 SPECIAL = ("<pad>", "</s>", "<unk>", "<s>")
 PAD, END, UNKNOWN, BEGIN = range(len(SPECIAL))
+# Options that a training may go on with others of.
+OF_A_MACHINE = ("data_dir", "out", "device", "threads")
 
 
 @in_one_line()
@@ -55,8 +60,10 @@ def main() -> None:
         raise KdnasError(f"--task {args.task} is {spec.task_type.name}; give one of pairs of texts")
     folder, work = args.out.resolve(), args.out.resolve().with_name(f"{args.out.name}-work")
     work.mkdir(parents=True, exist_ok=True)
+    refuse_other_options(work / "options.json", options_of(args))
     if not (folder / "config.json").exists():
         task = load_data(spec, args.data_dir, splits=("train", "validation"), optional=())
+        write_json(work / "options.json", options_of(args))
         tokenizer = make_tokenizer(task, args.vocabulary, work, args.rows)
         model = new_model(args, len(tokenizer))
         runtime = start_runtime(device=args.device, threads=args.threads)
@@ -66,6 +73,26 @@ def main() -> None:
         tokenizer.save_pretrained(folder)
     out = folder.with_name(f"{folder.name}-scores")
     print(json.dumps(evaluate(str(folder), args.task, data_dir=args.data_dir, out=out), indent=2))
+
+
+def options_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that decide what is trained."""
+    return {name: value for name, value in vars(args).items() if name not in OF_A_MACHINE}
+
+
+def refuse_other_options(file: Path, options: Mapping[str, Any]) -> None:
+    """Raises KdnasError where a training was begun with other options.
+
+    One from before an option was kept counts as of this one.
+    """
+    begun = read_json(file) or options
+    for name, value in options.items():
+        if (before := begun.get(name, value)) != value:
+            told = difference(before, value)
+            raise KdnasError(
+                f"{file.parent} has another training: its --{name.replace('_', '-')} {told}; give "
+                "another --out"
+            )
 
 
 def make_tokenizer(

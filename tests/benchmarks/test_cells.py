@@ -189,6 +189,44 @@ def test_students_near_another_speed_are_refused_before_a_teacher_is_trained(
     assert settings[-1].teacher_lr == 3e-4 and settings[-1].force
 
 
+def test_a_killed_training_of_a_teacher_goes_on_with_its_own_options_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import seq2seq_teacher
+
+    def killed(*_: Any) -> Any:
+        raise KdnasError("killed")
+
+    monkeypatch.setattr(seq2seq_teacher, "load_data", lambda *_, **__: None)
+    monkeypatch.setattr(seq2seq_teacher, "make_tokenizer", killed)
+    monkeypatch.setattr(seq2seq_teacher, "evaluate", lambda *_, **__: {"bleu": 1})
+    out = tmp_path / "teacher"
+
+    def told(*words: str) -> str:
+        given = ["seq2seq_teacher.py", "--data-dir", str(tmp_path), "--out", str(out), *words]
+        monkeypatch.setattr(sys, "argv", given)
+        try:
+            seq2seq_teacher.main()
+        except SystemExit as ended:
+            assert ended.code == 2
+        return capsys.readouterr().err
+
+    assert told("--rows", "9") == told("--rows", "9", "--threads", "2") == "error: killed\n"
+    options = ("lr", 1e-3), ("epochs", 2.0), ("vocabulary", 99), ("seed", 1)
+    for name, value in options:
+        words = f"teacher-work has another training: its --{name} is "
+        assert words in (line := told("--rows", "9", f"--{name}", str(value)))
+        assert line.endswith(f", not {value!r}; give another --out\n")
+    assert "its --rows is 9; you gave none; give another --out" in told()
+    out.mkdir()
+    (out / "config.json").touch()
+    assert told("--rows", "9") == "" and "its --lr is" in told("--rows", "9", "--lr", "0.1")
+    # One that was finished before options were kept.
+    (tmp_path / "teacher-work" / "options.json").unlink()
+    assert told("--lr", "0.1") == ""
+    assert not (tmp_path / "teacher-work" / "options.json").exists()
+
+
 def test_task_types_compare_the_seeds_that_both_students_have(tmp_path: Path) -> None:
     from task_types import _entry, _figures
 
