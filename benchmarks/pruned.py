@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, get_args
 
-from command_line import a_count, a_result, in_one_line, this_command
+from command_line import a_count, a_result, in_one_line, none_or_more, this_command
 from plans import MAPPINGS, read_plan, wanted_tasks
 
 from kdnas.config import Settings, load_settings, nearest
@@ -86,6 +87,8 @@ def main() -> None:
 
 def check_plan(plan: Mapping[str, Any], args: Any) -> None:
     """Raises KdnasError where a plan cannot be run, or has not what is asked for."""
+    if twice := [seed for seed, times in Counter(args.seeds).items() if times > 1]:
+        raise KdnasError(f"--seeds names {twice[0]} more than once; give each seed once")
     if not plan.get("methods"):
         raise KdnasError(f"{args.plan} has no methods; give some, such as {MAPPINGS['methods']}")
     for name, given in plan["methods"].items():
@@ -362,7 +365,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="*", help="Default: all of the plan.")
     parser.add_argument("--targets", nargs="*", help="Such as 80%% or 4x; default: all.")
     parser.add_argument("--methods", nargs="*", help="Default: all of the plan.")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", type=none_or_more, default=[0, 1, 2])
     parser.add_argument("--threads", type=a_count)
     parser.add_argument("--json", type=a_result)
     return parser.parse_args()

@@ -386,6 +386,10 @@ def test_pruned_students_are_averaged_over_all_seeds_that_are_there(
     with pytest.raises(SystemExit):
         pruned_by_seed("--seeds", "2", "--teacher", "somebody/else")
     assert "holds another run: its --teacher" in capsys.readouterr().err
+    for seeds, told in ((["0", "1", "0"], "--seeds names 0 more than once"), (["-1"], "not '-1'")):
+        with pytest.raises(SystemExit):
+            pruned_by_seed("--seeds", *seeds)
+        assert told in capsys.readouterr().err
 
 
 def test_pruned_plans_are_checked_before_a_teacher_is_trained(
