@@ -29,7 +29,7 @@ from typing import Any
 
 import pandas as pd
 import tests_path  # noqa: F401
-from command_line import a_count, a_result, in_one_line, this_command
+from command_line import a_count, a_result, in_one_line, none_or_more, this_command
 from plans import LISTS, read_plan, wanted_tasks
 from support.stepwise import Stepwise
 
@@ -82,10 +82,10 @@ def run_plan(plan: dict[str, Any], args: argparse.Namespace, make: Make | None =
     `make` takes a task's pipeline, the plan, a variant and a seed; default: `result_of`.
 
     Raises:
-        KdnasError: A task or student is not in the plan, it has settings that no run can have, or
-            a line of the file was made by other ones.
+        KdnasError: A task or student is not in the plan, it has settings that no run can have, a
+            line of the file was made by other ones, or no seed is asked for.
     """
-    wanted = wanted_tasks(plan, args)
+    wanted, seeds = wanted_tasks(plan, args), seeds_of(args)
     if make is None:
         _check_students(plan, args.plan)
     out: Path = args.out.resolve()
@@ -94,7 +94,7 @@ def run_plan(plan: dict[str, Any], args: argparse.Namespace, make: Make | None =
     refuse_other_cells(file, plan)
     for task in wanted:
         pipeline = pipeline_of(task, plan, args)
-        for seed in range(args.from_seed, args.seeds):
+        for seed in seeds:
             for variant in plan["variants"]:
                 key = {"task": task, "variant": variant["name"], "seed": seed}
                 if seed < variant.get("seeds", args.seeds) and not is_done(file, key):
@@ -104,6 +104,16 @@ def run_plan(plan: dict[str, Any], args: argparse.Namespace, make: Make | None =
                         stream.write(json.dumps(row) + "\n")
                     print(json.dumps(row), flush=True)
     return file
+
+
+def seeds_of(args: argparse.Namespace) -> range:
+    """The seeds that are asked for; raises KdnasError where there are none."""
+    if args.from_seed >= args.seeds:
+        raise KdnasError(
+            f"--from-seed {args.from_seed} leaves no seed of --seeds {args.seeds}, which are those "
+            "below it; give a higher --seeds"
+        )
+    return range(args.from_seed, args.seeds)
 
 
 def _check_students(plan: dict[str, Any], file: Path) -> None:
@@ -167,8 +177,8 @@ def add_arguments(parser: argparse.ArgumentParser, plan: Path | None = None) -> 
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tasks", nargs="*")
-    parser.add_argument("--seeds", type=a_count, default=3)
-    parser.add_argument("--from-seed", type=int, default=0)
+    parser.add_argument("--seeds", type=a_count, default=3, help="Seeds are those below it.")
+    parser.add_argument("--from-seed", type=none_or_more, default=0, help="The first; default: 0.")
     parser.add_argument("--threads", type=a_count)
     parser.add_argument("--table", action="store_true", help="Print the table.")
     parser.add_argument("--json", type=a_result, help="Write the figures into this file.")

@@ -40,7 +40,7 @@ from typing import Any
 import numpy as np
 from command_line import in_one_line, this_command
 from plans import read_plan, wanted_tasks
-from quality import add_arguments, refuse_other_cells, result_of, rows_in, run_plan
+from quality import add_arguments, refuse_other_cells, result_of, rows_in, run_plan, seeds_of
 from support.stepwise import Stepwise
 from worth_figures import (
     BESIDE,
@@ -71,6 +71,7 @@ from kdnas.space.given_shape import complete
 from kdnas.space.pruned import architecture_from_params
 from kdnas.tasks import load_spec
 from kdnas.tasks.load import open_source
+from kdnas.workflow.preparing.early import check_purpose
 
 SEARCHES: dict[str, dict[str, Any]] = {
     SEARCH: {"sampler": "gp"},
@@ -113,7 +114,7 @@ def main() -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    plan = read_plan(args.plan)
+    plan, seeds = read_plan(args.plan), seeds_of(args)
     names = {own["task"]: name for name, own in plan["tasks"].items()}
     plan["fixed"] = {names.get(task, task): one for task, one in (plan.get("fixed") or {}).items()}
     plan |= {key: vars(args)[key] for key in ("speeds", "budget") if vars(args)[key]}
@@ -122,7 +123,7 @@ def _compare(args: argparse.Namespace) -> None:
         raise KdnasError("\n".join(wrong))
     whole_out = args.out
     refuse_other_plans(whole_out, plan)
-    for seed in range(args.from_seed, args.seeds):
+    for seed in seeds:
         one = argparse.Namespace(**{**vars(args), "from_seed": seed, "seeds": seed + 1})
         one.out = seed_folder(whole_out, seed)
         run_plan(planned(plan, args.methods, seed), one, partial(cell, one))
@@ -154,6 +155,7 @@ def problems(plan: dict[str, Any], args: argparse.Namespace) -> Iterator[str]:
         for given in (*searches, {**own, "recipe": fixed_recipe(plan, task)}):
             try:
                 settings = load_settings((), given)
+                check_purpose(settings, searches=True)
                 open_source(load_spec(given["task"], settings.tasks), settings.data_dir)
             except KdnasError as error:
                 yield f"{args.plan}, {task}: {error}"

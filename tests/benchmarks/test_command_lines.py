@@ -14,6 +14,7 @@ import pytest
 from kdnas.errors import KdnasError
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+PLANS = {"quality": "ablation"}  # of those that are not called as their benchmark
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,11 @@ def _on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
         ("glue_agreement", "{no} --task mrpc --data-dir {no}", "no-such"),
         ("structure", "--root {no}", "no folder kdnas"),
         ("quality", "--plan {no} --data-dir {no} --out {out}", "cannot read"),
+        ("quality", "{of_a_plan} --from-seed -1", "a whole number, 0 or more, not '-1'"),
+        *(
+            (name, "{of_a_plan} --from-seed 3", "--from-seed 3 leaves no seed of --seeds 3, which")
+            for name in ("quality", "recipes", "search_worth", "task_types")
+        ),
         ("first_run", "--out {out} --seeds 0", "--seeds: expected a whole number above 0"),
         ("throughput", "--repeats none", "--repeats: expected a whole number above 0"),
         ("attention", "--repeats 0", "--repeats: expected a whole number above 0"),
@@ -67,7 +73,8 @@ def test_bad_input_ends_a_benchmark_in_one_line(
     broken.write_text('{"kills":')
     places = {"no": tmp_path / "no-such", "out": tmp_path / "out", "here": tmp_path}
     places |= {"few": few, "broken": broken, "slow": BENCHMARKS / "tabular" / "tiny-mrpc.csv"}
-    given = [word.format(**places) for word in words.split()]
+    of_a_plan = f"--plan {BENCHMARKS / PLANS.get(name, name)}.yaml --data-dir {{no}} --out {{out}}"
+    given = [word.format(**places) for word in words.replace("{of_a_plan}", of_a_plan).split()]
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *given])
     with pytest.raises(SystemExit) as ended:
         importlib.import_module(name).main()

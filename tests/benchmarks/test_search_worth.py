@@ -266,6 +266,10 @@ def test_plans_are_checked_before_anything_is_computed(cells: Path) -> None:
     assert "unknown recipe 'relation'" in found(fixed={"mine": "relation"})[0]
     assert "has no speeds" in found(speeds=None)[0]
     assert "budget" in found(budget="soon")[0]
+    assert found(speeds=[2, 0.5]) == [
+        f"{file}, mine: invalid --speedup 0.5: expected a number of at least 1, or none for "
+        "students of any speed"
+    ]
     [line] = found(settings={"teachr": "T"})
     assert "did you mean" in line and "\n" not in line
     with pytest.raises(KdnasError, match="--tasks other is not in"):
