@@ -57,13 +57,15 @@ from worth_figures import (
     table,
 )
 
-from kdnas import search
+from kdnas import load_run, search
 from kdnas.config import find_recipe, load_settings
 from kdnas.config.duration import seconds_of
 from kdnas.config.shape import HEADS, LAYERS, NEURONS, WIDTH
 from kdnas.errors import KdnasError, MissedLimitError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.report.model import SEARCHED, Report
+from kdnas.runs.clock import seconds_before
+from kdnas.runs.run_folder import Run, holds_run
 from kdnas.scoring.costs import FINAL
 from kdnas.space import AnyArchitecture, Architecture, Candidate, SearchSpace
 from kdnas.space.candidate import DEFAULT_RECIPE
@@ -231,14 +233,17 @@ def searched(
     task = task_of(pipeline)
     out = args.out.resolve() / "searches" / task / f"{variant['name']} {seed}".replace(" ", "-")
     given = search_options(plan, args, task, variant, seed)
+    # One that was killed had some of its time before.
+    before = seconds_before(Run.open(out)) if holds_run(out) else 0.0
     start = time.perf_counter()
     try:
         report = search(out=out, **given).report
     except MissedLimitError:
         report = None
-    seconds = time.perf_counter() - start
+    seconds = before + time.perf_counter() - start
     if report is None:
-        return Made({}, {}, {}, "", seconds, 0)
+        tried = len(load_run(out).scored) if holds_run(out) else 0
+        return Made({}, {}, {}, "", seconds, tried)
     made = own_student(report, seconds)
     shutil.rmtree(out)
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,8 @@ from transformers import AutoConfig
 from kdnas.config import validated
 from kdnas.config.recipe_file import built_in_names, find_recipe
 from kdnas.errors import KdnasError, MissedLimitError
+from kdnas.files.atomic import write_json
+from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture, SearchSpace
 from kdnas.students import empty_student
 from kdnas.tasks import load_spec
@@ -213,6 +216,33 @@ def test_beside_a_search_that_missed_a_person_picks_for_the_speed_asked(
     row = cell(args, pipeline, plan, picked, 5)
     assert row["scores"] and row["shape"]["hidden_size"] == 24
     assert row["speedup"] == pytest.approx(4, abs=0.2) and "searchs_speedup" not in row
+
+
+def test_a_missed_search_has_the_time_before_a_kill_and_the_students_that_it_tried(
+    cells: Path, make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import search_worth
+
+    args = argparse.Namespace(out=cells / "seed-5", data_dir=cells, corpus=None, threads=1)
+    plan = {"tasks": {"mrpc": {}}, "recipes": ["default"], "budget": "1m"}
+    pipeline: Any = SimpleNamespace(run=SimpleNamespace(folder=args.out / "mrpc"))
+    out = args.out / "searches" / "mrpc" / "4x-search-5"
+
+    def missed(**_: Any) -> Any:
+        make_run(out=out).log("start")
+        raise MissedLimitError("none is so fast")
+
+    def searched() -> search_worth.Made:
+        variant = {"name": "4x search", "speed": 4, "method": "search"}
+        return search_worth.searched(args, pipeline, plan, variant, 5)
+
+    scored = {out: [1, 2, 3]}
+    monkeypatch.setattr(search_worth, "load_run", lambda at: SimpleNamespace(scored=scored[at]))
+    monkeypatch.setattr(search_worth, "search", missed)
+    afresh = searched()
+    assert afresh.tried == 3 and afresh.seconds < 60
+    write_json(out / "steps" / "clock.json", {"seconds": 600.0})
+    assert 600 < searched().seconds < 660
 
 
 def test_a_person_trains_by_the_recipe_of_a_search(cells: Path) -> None:
