@@ -97,11 +97,13 @@ def _read(file: Path) -> pd.DataFrame:
     """The rows of a table; raises KdnasError where it has none, or lacks a column."""
     try:
         frame = pd.read_csv(file)
-    except ValueError:  # no CSV, or not UTF-8
-        frame = pd.DataFrame()
-    if frame.empty or (lacking := [name for name in COLUMNS if name not in frame]):
-        what = "it has no rows" if frame.empty else f"it has no column {lacking[0]}"
-        raise KdnasError(f"{file} is no table of students: {what}; give a CSV of {MADE_BY}")
+    except ValueError:  # pandas' own errors, and bytes that are not UTF-8
+        wrong = "it is not CSV"
+    else:
+        lacking = [f"it has no column {name}" for name in COLUMNS if name not in frame]
+        wrong = next(iter(lacking), "it has no rows" if frame.empty else "")
+    if wrong:
+        raise KdnasError(f"{file} is no table of students: {wrong}; give a CSV of {MADE_BY}")
     return frame
 
 

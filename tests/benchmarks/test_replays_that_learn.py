@@ -119,7 +119,8 @@ def test_figures_are_of_the_searches_that_are_asked_for_on_these_tables(
         ("--tables {narrow} {narrow}", "has two tables called 'narrow'"),
         ("--search nope", "--search nope is not in --tables, which has narrow, wide"),
         ("--tables {narrow} {text}", "is no table of students: it has no column num_hidden_layers"),
-        ("--tables {narrow} {binary}", "is no table of students: it has no rows; give a CSV"),
+        ("--tables {narrow} {binary}", "is no table of students: it is not CSV; give a CSV of"),
+        ("--tables {narrow} {empty}", "is no table of students: it has no rows; give a CSV of"),
         ("--earlier -3", "expected a whole number above 0"),
         ("--samplers foo", "'foo'"),
     ],
@@ -137,6 +138,8 @@ def test_what_cannot_be_replayed_is_refused_in_one_line(
     places = {"narrow": tables[0], "text": tmp_path / "few.md", "binary": tmp_path / "a.bin"}
     places["text"].write_text("# A heading\n\nText, and more.\n")
     places["binary"].write_bytes(b"\xff\xfe\x00\x01")
+    places["empty"] = tmp_path / "empty.csv"
+    places["empty"].write_text(tables[0].read_text().splitlines()[0])
     given = ["--tables", *map(str, tables), "--out", str(tmp_path / "out")]
     given += words.format(**places).split()
     monkeypatch.setattr(sys, "argv", ["learn_from.py", *given])
