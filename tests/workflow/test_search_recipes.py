@@ -153,15 +153,24 @@ def test_it_goes_on_after_an_interruption(
         assert second[key] == pytest.approx(first[key], abs=1e-5)
 
 
-def test_the_epochs_of_students_without_layers_are_not_planned_for_others(
+def test_the_epochs_of_students_without_layers_are_planned_for_these_alone(
     make: Callable[..., Stepwise],
 ) -> None:
+    """Their steps take next to nothing, or what they take: then they are the longest."""
     steps = make(recipes="default,static")
-    inputs = read_inputs(steps.context)
-    estimate = Estimate(steps.context, inputs, Speeds(1.0, 1.0, 1.0, 1.0, 0.5))
-    offered = every_recipe(steps.context.settings)
-    assert estimate.full == offered["default"]
-    assert estimate._seconds(offered["static"]) > estimate._seconds(offered["default"])
+    inputs, offered = read_inputs(steps.context), every_recipe(steps.context.settings)
+
+    def planned(static_step: float) -> Estimate:
+        speeds = Speeds(1.0, 1.0, 0.0, 1.0, 0.5, static_step=static_step)
+        return Estimate(steps.context, inputs, speeds)
+
+    quick, slow = planned(1e-6), planned(1.0)
+    assert quick.full == quick.layered == slow.layered == offered["default"]
+    assert slow.full == offered["static"]
+    seconds = sum(slow.recipe(signal=False).values())
+    rows = 2 * 5 * offered["static"].transfer_rows
+    assert seconds == pytest.approx(1.15 * rows / offered["static"].batch_size, rel=0.01)
+    assert slow.recipe(signal=False, layered=True) == quick.recipe(signal=False)
 
 
 def test_the_space_is_shapes_times_recipes(make: Callable[..., Stepwise]) -> None:

@@ -79,10 +79,13 @@ class Estimate:
         self.lengths = for_students(inputs.data, context.settings).train.sizes
         self.space = inputs.space
         # Nobody knows yet which recipe on offer will train in full: the longest one, at worst, with
-        # what its teacher writes. Students without layers train for many epochs in no time.
-        offered = list(every_recipe(self.settings).values())
-        layered = [recipe for recipe in offered if recipe.students != STATIC]
-        self.full = max(layered or offered, key=self._seconds)
+        # what its teacher writes.
+        offered = every_recipe(self.settings)
+        usable = [own for name, own in offered.items() if name in inputs.space.every_recipe]
+        self.offered = usable or list(offered.values())
+        self.full = max(self.offered, key=self._seconds)
+        layered = [own for own in self.offered if own.students != STATIC] or self.offered
+        self.layered = max(layered, key=self._seconds)
         self.widths = len({a.hidden_size for a in inputs.space.architectures})
 
     def teacher(self) -> Parts:
@@ -141,13 +144,13 @@ class Estimate:
         scored = int(proxy.sizes.sum()) * self.speeds.token * self.speeds.share
         return count * (START_SECONDS + self._timed(often=UNTIL_KNOWN) + scored)
 
-    def recipe(self, *, signal: bool, share: float | None = None) -> Parts:
+    def recipe(self, *, signal: bool, share: float | None = None, layered: bool = False) -> Parts:
         """A student by the whole recipe; `signal` asks for the teacher's outputs for its rows.
 
         Its share of the teacher's arithmetic says how long it trains and how long a step takes;
-        default: the usual one's.
+        default: the usual one's. One that is sure to have layers is `layered`.
         """
-        return self._parts(self.full, signal=signal, share=share)
+        return self._parts(self.layered if layered else self.full, signal=signal, share=share)
 
     def _seconds(self, recipe: Settings) -> float:
         """A whole recipe for one student."""
@@ -203,9 +206,13 @@ class Estimate:
 
     def labels_alone(self, share: float | None = None) -> Parts:
         """The control without a teacher; `share` as for `recipe`."""
-        stages = [self._longer(stage, self.full, share) for stage in self.full.full_stages]
-        stage = stage_on_labels(self.full, stages)
-        return {stage.name: self._training(stage, self.lengths, self.full, share)}
+        each = [self._labels_of(recipe, share) for recipe in self.offered]
+        return max(each, key=lambda parts: sum(parts.values()))
+
+    def _labels_of(self, recipe: Settings, share: float | None) -> Parts:
+        stages = [self._longer(stage, recipe, share) for stage in recipe.full_stages]
+        stage = stage_on_labels(recipe, stages)
+        return {stage.name: self._training(stage, self.lengths, recipe, share)}
 
     def report(self, students: int) -> float:
         """Scores of some students, latencies and pages of them and their teacher.
@@ -248,6 +255,8 @@ class Estimate:
         self, stage: Stage, lengths: Indices, recipe: Settings, share: float | None
     ) -> float:
         steps = schedule_of(stage, recipe).steps(lengths)
+        if recipe.students == STATIC and self.speeds.static_step is not None:
+            return steps * self.speeds.static_step / self.shared
         usual = self.speeds.arithmetic or self.speeds.share
         times = 1.0 if share is None else of_a_step(share) / of_a_step(usual)
         return times * steps * self.speeds.student_step / self.shared

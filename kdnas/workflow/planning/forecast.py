@@ -333,4 +333,5 @@ def _parts(
         return estimate.importance()
     if one.kind is Kind.SANDWICH:
         return estimate.sandwich(signal=signal)
-    return estimate.recipe(signal=signal, share=one.share)
+    layered = one.kind is Kind.LAYERED
+    return estimate.recipe(signal=signal, share=one.share, layered=layered)

@@ -54,6 +54,8 @@ class Speeds:
             None for `share`.
         beams: How many times as long as `row` the teacher's text for a row takes by the beam search
             that students learn from; a teacher may write with beams of its own.
+        static_step: A step of training the widest student without layers; None where the space has
+            none beside others.
     """
 
     teacher_step: float
@@ -66,6 +68,7 @@ class Speeds:
     one_thread: float | None = None
     arithmetic: float | None = None
     beams: float = 1.0
+    static_step: float | None = None
 
 
 def probe(
@@ -94,6 +97,9 @@ def probe(
     with silently(), torch.random.fork_rng(devices=[]):
         teacher_step = _training(context, inputs, given, made(space.teacher)) if tune else 0.0
         student_step = _training(context, inputs, given, made(usual)) if trains else 0.0
+        static_step = None
+        if trains and space.static_recipes and not usual.is_static:
+            static_step = _training(context, inputs, given, made(space.statics[-1]))
         one_thread = None
         if trains and beside and student_step:
             with threads(1):
@@ -108,7 +114,8 @@ def probe(
             share = min(1.0, _latency(context, made(usual).to(given.model.device)) / latency)
     known = _recorded(context.run)
     measured = (teacher_step, student_step, token, latency)
-    return Speeds(*measured, share, row, known, one_thread, of_arithmetic, beams)
+    further = (row, known, one_thread, of_arithmetic, beams, static_step)
+    return Speeds(*measured, share, *further)
 
 
 def usual_shape(space: SearchSpace, limits: Limits, teacher_params: int) -> Architecture:

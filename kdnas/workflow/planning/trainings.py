@@ -39,10 +39,15 @@ class Kind(Enum):
     """How long something takes."""
 
     RECIPE = auto()  # a student by the whole recipe
+    LAYERED = auto()  # likewise one that is sure to have layers
     LABELS = auto()  # likewise by labels alone
     SANDWICH = auto()  # students of several sparsities in one network
     IMPORTANCE = auto()  # no training: what of a student goes first
     REPORT = auto()  # no training: of a student that others are pruned from
+
+
+# Of controls by a recipe, those whose kind is known.
+KIND_OF = {"hand-picked": Kind.LAYERED}
 
 
 @dataclass(frozen=True)
@@ -136,7 +141,7 @@ def trained_in_full(
     found, of_search = list[Training](), settings.searches and home == context.run.folder
     for step, name, title in kinds:
         place = home / "student" if name == "student" else home / "controls" / name
-        kind = Kind.LABELS if step == "control" else Kind.RECIPE
+        kind = Kind.LABELS if step == "control" else KIND_OF.get(name, Kind.RECIPE)
         first = FINALIST if of_search and name == "student" else str(home)
         named = step_name(context.run, step, place)
         found.append(Training(named, title, place, kind, first, share))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,16 @@ def test_plans_know_how_long_the_teacher_searches_with_beams(
     assert speeds.row is not None
     rows = for_students(inputs.data, context.settings).train
     assert parts["pseudo-labels"] == pytest.approx(times * speeds.row * len(rows))
+
+
+def test_a_step_of_students_without_layers_is_timed_where_a_search_tries_them(
+    make_run: Callable[..., Run],
+) -> None:
+    context = open_context(make_run())
+    inputs = read_inputs(context)
+    given = load_given_teacher(context, inputs)
+    both = replace(inputs, space=inputs.space.with_recipes(["default"], ["static"]))
+    steps = [probe(context, one, given, tune=False, trains=True) for one in (inputs, both)]
+    assert steps[0].static_step is None
+    assert steps[1].static_step is not None and 0 < steps[1].static_step < steps[1].student_step
+    assert probe(context, both, given, tune=False, trains=False).static_step is None
