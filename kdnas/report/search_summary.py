@@ -19,7 +19,7 @@ from kdnas.scoring.rank_agreement import agreement
 from kdnas.space import Candidate
 from kdnas.study.attributes import INFEASIBLE, RUNG
 from kdnas.study.pareto import hypervolume
-from kdnas.study.rows import CANDIDATE, candidate_of
+from kdnas.study.rows import candidate_of
 
 BUDGETS = (2.0, 4.0, 8.0)
 # Bargains: how many times as fast as the winner, what counts as better, how much worse they may be.
@@ -85,7 +85,7 @@ def search_summary(
         **found(table).model_dump(),
         trials=int((table.state == "COMPLETE").sum()),
         distinct=len(finished(table)),
-        seen=len(scored.drop_duplicates(list(CANDIDATE))),
+        seen=len({candidate_of(row) for row in records(scored)}),
         infeasible=int(table[INFEASIBLE].count()),
         space=space_size,
         seconds_per_trial=Spread(median=each.median(), least=each.min(), most=each.max()),

@@ -113,6 +113,14 @@ def test_search_and_random_search_side_by_side(table: pd.DataFrame) -> None:
     ]
 
 
+def test_students_of_one_shape_that_are_pruned_otherwise_are_several(table: pd.DataFrame) -> None:
+    table.loc[:3, "hidden_size"] = 32
+    for name, values in (("pruning", [None, "ziplm", "ziplm", "ziplm"]), ("sparsity", 3 * [0.8])):
+        table.loc[4 - len(values) : 3, name] = values
+    table.loc[3, "sparsity"] = 0.9
+    assert search_summary(Settings(), table, None, 50, None).seen == 3
+
+
 def test_the_card_is_metadata_and_a_table() -> None:
     recipe = [
         {"name": "a", "data": "corpus", "losses": {"hidden": 1.0}, "epochs": 2, "lr": 1e-3},
