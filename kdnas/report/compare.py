@@ -46,8 +46,8 @@ def comparison(runs: dict[str, ReportData]) -> list[dict[str, Any]]:
         if finished(data.table).empty and (data.study or report is None):
             run = quote(str(data.folder))
             raise KdnasError(f"{name} has no finished {what} to compare; run: kdnas resume {run}")
-        search = found(data.table) if data.study else None
-        best = {key: best_at(data.table, b) for key, b in zip(AT, BUDGETS, strict=True)}
+        search = found(data.held) if data.study else None
+        best = {key: best_at(data.held, b) for key, b in zip(AT, BUDGETS, strict=True)}
         row = {
             "name": name,
             "teacher": data.teacher_name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from kdnas.report.fidelity_file import read_fidelity
 from kdnas.report.history import Measurement, measurements
 from kdnas.report.model import Report
 from kdnas.report.search_summary import best_of
+from kdnas.report.timed_again import as_timed_again
 from kdnas.report.trials_table import finished, no_trials, records, trial_table
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import several
@@ -50,6 +51,7 @@ class ReportData:
     settings: Settings
     study: Study | None  # of the search; None where the shape is given
     table: pd.DataFrame  # its trials
+    held: pd.DataFrame  # likewise, where a second timing contradicts the first by that
     control: pd.DataFrame | None  # those of random search
     report: Report | None  # None until a student is finished
     winner: int | None  # the distilled trial; before that, the best so far; None without a search
@@ -68,6 +70,7 @@ class ReportData:
         """Gathers it from a run, its studies and its report."""
         teacher, named = _identity(run, study)
         task = report.task if report else _task(run, named)
+        table = trial_table(study, run.settings) if study else no_trials()
         fidelity, wrong = read_fidelity(run.folder)
         return cls(
             folder=run.folder,
@@ -76,7 +79,8 @@ class ReportData:
             task=task,
             settings=run.settings,
             study=study,
-            table=trial_table(study, run.settings) if study else no_trials(),
+            table=table,
+            held=as_timed_again(table, run, run.settings),
             control=None if control is None else trial_table(control, run.settings),
             report=report,
             winner=report.student.trial if report else _best(study, run.settings),
@@ -88,6 +92,11 @@ class ReportData:
             others=_others(run.folder),
             record=measurements(),
         )
+
+    @property
+    def as_held(self) -> ReportData:
+        """The same with the trials as `held`, for the front and what it recommends."""
+        return replace(self, table=self.held)
 
     @property
     def student(self) -> Path | None:

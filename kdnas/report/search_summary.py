@@ -12,6 +12,7 @@ import pandas as pd
 from kdnas.config import Settings
 from kdnas.config.duration import duration
 from kdnas.report.searched import Bargain, Best, Budget, Finalist, Found, Search, Spread, TooSlow
+from kdnas.report.timed_again import as_timed_again
 from kdnas.report.trials_table import finished, front, records, seconds_of_scores
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import in_digits, several
@@ -52,7 +53,8 @@ def search_of(
     if known.done():
         finalists = [Finalist(**one) for one in known.read()]
     worse = worse_in_full(finalists, winner)
-    found = search_summary(settings, table, control, space_size, winner, slow, worse)
+    held = as_timed_again(table, run, settings)
+    found = search_summary(settings, held, control, space_size, winner, slow, worse)
     pairs = [one.score for one in finalists], [one.selection for one in finalists]
     tau = agreement(*pairs).tau if len(finalists) > 1 else None
     return found.model_copy(update={"finalists": finalists, "finalists_tau": tau})

@@ -242,7 +242,7 @@ def write_picture(path: Path, data: ReportData) -> None:
     Raises:
         KdnasError: There is no browser that kaleido could draw with.
     """
-    figure = fixed(front_figure(data, title=data.title))
+    figure = fixed(front_figure(data.as_held, title=data.title))
     legend = {"orientation": "v", "x": 1.02, "y": 1, "yanchor": "top"}
     figure.update_layout(legend=legend, margin={"t": 60})
     with replace_file(path) as partial:

@@ -54,6 +54,12 @@ def candidate_reward(score: float, costs: Costs, meter: CostMeter) -> float:
     return reward(1 - score, student, teacher, settings.alpha, settings.beta)
 
 
+def reward_at(loss: float, speedup: float, settings: Settings) -> float:
+    """The reward of a loss and a speed-up, where settings weigh latency; see `candidate_reward`."""
+    fast = min(speedup, limit_on_cost(settings) or speedup)
+    return reward(loss, 1 / fast, 1.0, settings.alpha, settings.beta)
+
+
 def limit_on_cost(settings: Settings) -> float | None:
     """The limit on the cost that the reward weighs: a speed-up, or parameters; None without one."""
     return {"latency": settings.speedup, "params": settings.max_params}.get(settings.cost)

@@ -22,9 +22,11 @@ from kdnas.report.data import read_run
 from kdnas.report.model import Report
 from kdnas.report.search_summary import TOO_SLOW
 from kdnas.report.searched import Finalist
+from kdnas.report.timed_again import TIMED_AGAIN
 from kdnas.report.worth import worth
 from kdnas.report.write import rewrite_report
 from kdnas.runs.run_folder import Run
+from kdnas.scoring.reward import reward_at
 
 
 @pytest.fixture
@@ -179,6 +181,28 @@ def test_a_finalist_that_full_training_found_worse_is_not_recommended(run: Path)
     found.step("finalists", {}).write([finalists[0], {**finalists[1], "selection": 0.99}])
     told = [one.trial for one in rewrite_report(found).report.search.bargains]
     assert better.trial in told  # no clear difference, and the first of the search ships
+
+
+def test_a_trial_that_a_second_timing_contradicts_is_not_recommended(run: Path) -> None:
+    """Its speed-up and reward are then those of the second; where they are near, of the first."""
+    before, found = read_run(Run.open(run)), Run.open(run)
+    first = before.table.dropna(subset=["score"]).sort_values("score")
+    wrong, near = (first.iloc[i] for i in (-1, -2))
+    found.log(TIMED_AGAIN, trial=int(near.number), speedup=near.speedup / 1.4)
+    found.log(TIMED_AGAIN, trial=int(wrong.number), speedup=0.1)
+    data = rewrite_report(Run.open(run))
+    assert data.report is not None and data.report.search is not None
+    held = data.held.set_index("number")
+    assert held.speedup[wrong.number] == 0.1 and held.speedup[near.number] == near.speedup
+    reward = reward_at(wrong.loss, 0.1, found.settings)
+    assert held.reward[wrong.number] == reward < wrong.reward
+    search = data.report.search
+    assert search.best_reward == pytest.approx(held.reward.max())
+    advised = [one.trial for one in search.bargains if one.times > 1]
+    advised += [one.search.trial for one in search.budgets if one.search]
+    assert wrong.number not in advised
+    assert data.table.equals(before.table)
+    assert str(wrong.speedup) in (run / "trials.csv").read_text()
 
 
 def test_what_was_found_at_the_end_of_a_search_stays_in_its_report(run: Path) -> None:

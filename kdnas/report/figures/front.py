@@ -56,6 +56,7 @@ def front_section(data: ReportData) -> Section:
 
     A click on a dot, or a button in its row, gives the command that makes the student.
     """
+    data = data.as_held
     views = {name: front_figure(data, cost) for name, cost in COSTS.items()}
     briefly = BRIEFLY.format(AGREED if data.settings.scores_agreement else EXPLAINED)
     notes = {name: briefly + _note(data, cost) for name, cost in COSTS.items()}

@@ -18,11 +18,12 @@ from kdnas.errors import MissedLimitError
 from kdnas.files.artifact import Artifact
 from kdnas.files.atomic import move
 from kdnas.report.search_summary import TOO_SLOW, longer
+from kdnas.report.timed_again import TIMED_AGAIN
 from kdnas.runs.context import Context, run_step
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.scoring.costs import FINAL, TOGETHER, margin_of
-from kdnas.scoring.reward import reward
+from kdnas.scoring.reward import reward_at
 from kdnas.space import Candidate
 from kdnas.study.winner import Winner
 from kdnas.workflow.distilling.choose import ASIDE
@@ -34,6 +35,7 @@ from kdnas.workflow.preparing.records import recipe_record
 
 Timed = tuple[Winner, float | None]  # a trial, and its speed-up if it was timed again
 T = TypeVar("T")
+OF_CHOICE = "of choice"
 PlaceOf = Callable[[Winner, bool], Path]  # of a trial's checkpoint; whether it is the first one
 
 
@@ -64,7 +66,7 @@ def on_any_machine(context: Context) -> Where:
     """
     runtime = context.runtime
     key = {"device": runtime.device.type, "precision": runtime.precision}
-    return Where("of choice", key)
+    return Where(OF_CHOICE, key)
 
 
 def distil_within_limit(
@@ -219,11 +221,12 @@ def best_at_length(
         some = trials[start : start + TOGETHER]
         winners = [Winner.of(trial, settings) for trial in some]
         speeds = _timed(prepared, [winner.candidate for winner in winners], where)
+        if where.name == OF_CHOICE:
+            _log_timed(prepared.context.run, winners, speeds)
         losses = [float(trial.user_attrs["loss"]) for trial in some]
         each = [*zip(losses, winners, speeds, strict=True)]
         if speedup is None:
-            worth = partial(reward, teacher_cost=1.0, alpha=settings.alpha, beta=settings.beta)
-            each.sort(key=lambda one: -worth(one[0], 1 / one[2]))
+            each.sort(key=lambda one: -reward_at(one[0], one[2], settings))
         else:
             each.sort(key=lambda one: one[0])
             late = [one for one in each if one[2] < _wanted(one[1], speedup)]
@@ -255,6 +258,12 @@ def speedup_of(prepared: Prepared, candidate: Candidate, where: Where) -> Artifa
 def _wanted(winner: Winner, speedup: float) -> float:
     """The speed-up that a trial has to show, with its margin."""
     return margin_of(winner.candidate.pruning, speedup) * speedup
+
+
+def _log_timed(run: Run, winners: Sequence[Winner], speeds: Sequence[float]) -> None:
+    """Keeps what the run's own choice rests on; a report has it beside what the search saw."""
+    for winner, fast in zip(winners, speeds, strict=True):
+        run.log(TIMED_AGAIN, trial=winner.trial, speedup=round(fast, 3))
 
 
 def _say_slow(run: Run, winner: Winner, fast: float, speedup: float) -> None:

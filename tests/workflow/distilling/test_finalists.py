@@ -26,6 +26,7 @@ from kdnas.study.winner import Winner
 from kdnas.workflow.distilling import choose, finalists, within_limit
 from kdnas.workflow.distilling.measure import Control
 from kdnas.workflow.distilling.within_limit import (
+    OF_CHOICE,
     Where,
     best_at_length,
     each_kind_first,
@@ -141,6 +142,25 @@ def test_timing_at_length_leaves_the_best_of_each_kind_first(
         found = best_at_length(prepared, trials, 8.0, Where("here", {}), by_kind=by_kind)
         assert [one.trial for one, _ in found] == expected
     assert logged == [{"event": "too slow", "trial": 0, "speedup": 7.0}] * 2
+
+
+@pytest.mark.parametrize("name", ["here", OF_CHOICE])
+def test_the_log_keeps_the_speeds_that_a_choice_rests_on(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those on another machine say nothing of the search's."""
+    trials = numbered("recipe", ["a", "a"])
+    for one in trials:
+        one.set_user_attr("loss", 0.1)
+    logged: list[tuple[Any, ...]] = []
+    run = SimpleNamespace(log=lambda event, **fields: logged.append((event, *fields.values())))
+    prepared: Any = SimpleNamespace(context=SimpleNamespace(settings=Settings(), run=run))
+    monkeypatch.setattr(within_limit, "_timed", lambda *_: [1.5, 2.5])
+    found = best_at_length(prepared, trials, None, Where(name, {}))
+    assert [one.trial for one, _ in found] == [1, 0]
+    assert logged == (
+        [("timed again", 0, 1.5), ("timed again", 1, 2.5)] if name == OF_CHOICE else []
+    )
 
 
 @pytest.mark.parametrize("cost", ["params", "macs"])
