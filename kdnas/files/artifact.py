@@ -2,7 +2,8 @@
 
 An artifact is a file or a folder with a key: plain values that decide its content. It counts as
 done when its manifest names the same key, and every file has the size and the checksum that the
-manifest lists. Anything else is as if it had never been made.
+manifest lists; EDITABLE ones may have another content. Anything else is as if it had never been
+made.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from kdnas.files.atomic import read_json, replace_file, replace_folder, restore,
 T = TypeVar("T")
 
 MANIFEST = "kdnas.json"
+# JSON that people edit in a checkpoint: how a model writes, which is no result of training.
+EDITABLE = ("generation_config.json",)
 CHUNK = 1 << 24
 
 
@@ -135,9 +138,14 @@ def damage(path: Path) -> str | None:
         file = path / name if path.is_dir() else path
         if not file.is_file():
             return f"{file} is missing"
-        if _fingerprint(file) != expected:
+        if _fingerprint(file) != expected and not _is_edited(file):
             return f"{file} is damaged: size or checksum differ from {MANIFEST}"
     return None
+
+
+def _is_edited(file: Path) -> bool:
+    """Whether a person may have changed a file: one cut short is no JSON object."""
+    return file.name in EDITABLE and isinstance(read_json(file), dict)
 
 
 def _listed(path: Path, part: str) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from kdnas.errors import KdnasError
 from kdnas.files import atomic
-from kdnas.files.artifact import Artifact
+from kdnas.files.artifact import Artifact, damage
 from kdnas.files.atomic import (
     make_file,
     make_writable,
@@ -181,3 +181,22 @@ def test_a_new_folder_has_no_control_characters(tmp_path: Path) -> None:
     assert "\x1b" not in str(caught.value)
     make_writable(tmp_path / "größer 1")
     assert (tmp_path / "größer 1").is_dir()
+
+
+def test_how_a_model_writes_may_be_edited_in_a_checkpoint(tmp_path: Path) -> None:
+    def save(names: dict[str, str], partial: Path) -> None:
+        for name, text in names.items():
+            (partial / name).write_text(text)
+
+    folder, key, name = tmp_path / "student", {"trial": 1}, "generation_config.json"
+    made = Artifact(folder, key, lambda path: (path / name).read_text(), save)
+    made.write({name: '{"num_beams": 3}', "config.json": "{}"})
+    (folder / name).write_text('{"num_beams": 5}')
+    assert made.read() == '{"num_beams": 5}'
+    (folder / name).write_text('{"num_be')  # cut short
+    assert damage(folder) == f"{folder / name} is damaged: size or checksum differ from kdnas.json"
+    (folder / name).unlink()
+    assert damage(folder) == f"{folder / name} is missing"
+    made.write({name: '{"num_beams": 3}', "config.json": "{}"})
+    (folder / "config.json").write_text('{"a": 1}')
+    assert not made.done() and "config.json is damaged" in str(damage(folder))
