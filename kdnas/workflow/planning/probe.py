@@ -114,8 +114,8 @@ def probe(
             share = min(1.0, _latency(context, made(usual).to(given.model.device)) / latency)
     known = _recorded(context.run)
     measured = (teacher_step, student_step, token, latency)
-    further = (row, known, one_thread, of_arithmetic, beams, static_step)
-    return Speeds(*measured, share, *further)
+    more = (known, one_thread, of_arithmetic)
+    return Speeds(*measured, share, row, *more, beams=beams, static_step=static_step)
 
 
 def usual_shape(space: SearchSpace, limits: Limits, teacher_params: int) -> Architecture:
