@@ -12,6 +12,7 @@ from kdnas.config.groups import OF_A_RECIPE, PLAIN_RECIPE
 from kdnas.config.offer import with_offer
 from kdnas.config.read import describes_a_task, holds_settings, read_yaml, validated
 from kdnas.config.recipe_file import Recipe, find_recipe
+from kdnas.config.rules import set_by_stages
 from kdnas.config.settings import Settings
 from kdnas.errors import KdnasError
 from kdnas.runtime.shown import shown
@@ -71,7 +72,12 @@ def load_settings(
         given["recipe"] = recipe.name
     if given.get("stages"):
         base = _without_plain(base)
-    return validated(base | given, origins)
+    settings = validated(base | given, origins)
+    # Those of files may be a run's, which has a value for every option.
+    for name in PLAIN_RECIPE if settings.stages else ():
+        if name in flags:
+            raise KdnasError(set_by_stages(settings, name))
+    return settings
 
 
 def _options_in(file: Path) -> dict[str, Any]:

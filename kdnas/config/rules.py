@@ -158,16 +158,21 @@ def _of_rungs(settings: Values) -> str | None:
 def _of_stages(settings: Values) -> str | None:
     """Stages set for themselves what these options set otherwise."""
     for name in PLAIN_RECIPE if settings.stages else ():
-        value: Any = getattr(settings, name)
-        if value != default_of(name):
-            wrong, recipe = f"invalid --{name.replace('_', '-')} {value}", shown(settings.recipe)
-            if settings.recipe == default_of("recipe"):
-                return f"{wrong}: the recipe has stages, which set their own; change it there"
-            return (
-                f"{wrong}: recipe {recipe} has stages, which set their own; change it in a recipe "
-                f"file of your own (kdnas recipes {recipe} prints this one)"
-            )
+        if getattr(settings, name) != default_of(name):
+            return set_by_stages(settings, name)
     return None
+
+
+def set_by_stages(settings: Values, name: str) -> str:
+    """Why an option is refused that the stages of the recipe set for themselves."""
+    value: Any = getattr(settings, name)
+    wrong, recipe = f"invalid --{name.replace('_', '-')} {value}", shown(settings.recipe)
+    if settings.recipe == default_of("recipe"):
+        return f"{wrong}: the recipe has stages, which set their own; change it there"
+    return (
+        f"{wrong}: recipe {recipe} has stages, which set their own; change it in a recipe "
+        f"file of your own (kdnas recipes {recipe} prints this one)"
+    )
 
 
 def _of_offer(settings: Values) -> str | None:

@@ -229,6 +229,15 @@ def test_students_without_layers_have_a_recipe_of_their_own() -> None:
     )
 
 
+@pytest.mark.parametrize("how", [{"architecture": "0x16"}, {"recipe": "logits"}])
+def test_what_stages_set_is_refused_at_its_default_too(how: dict[str, Any]) -> None:
+    """Where it is given; a run's config.yaml has a value for each."""
+    with pytest.raises(KdnasError, match=r"^invalid --lr 0\.001: recipe .* has stages"):
+        load_settings((), {**how, "lr": Settings().lr})
+    settings = load_settings((), how)
+    assert load_settings((), {"trials": 9}, dict(settings)).stages == settings.stages
+
+
 def test_the_default_is_what_holds_without_a_recipe() -> None:
     assert load_settings((), {"recipe": "default"}) == load_settings((), {}) == Settings()
     assert built_in_names()[0] == "default"
