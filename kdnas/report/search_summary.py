@@ -54,7 +54,8 @@ def search_of(
         finalists = [Finalist(**one) for one in known.read()]
     worse = worse_in_full(finalists, winner)
     held = as_timed_again(table, run, settings)
-    found = search_summary(settings, held, control, space_size, winner, slow, worse)
+    own = _speedup_of(winner, table)
+    found = search_summary(settings, held, control, space_size, winner, slow, worse, own)
     pairs = [one.score for one in finalists], [one.selection for one in finalists]
     tau = agreement(*pairs).tau if len(finalists) > 1 else None
     return found.model_copy(update={"finalists": finalists, "finalists_tau": tau})
@@ -68,6 +69,7 @@ def search_summary(
     winner: int | None,
     at_length: Mapping[int, float] = MappingProxyType({}),
     worse: Collection[int] = (),
+    own_speedup: float | None = None,
 ) -> Search:
     """The report's part on the search.
 
@@ -79,6 +81,7 @@ def search_summary(
         winner: The trial that was distilled.
         at_length: Speed-ups of trials that are too slow, timed at length, by their numbers.
         worse: Numbers of trials that are worse than the winner, trained in full.
+        own_speedup: The winner's, where the table has not the higher one of two that differ much.
     """
     each = seconds_of_scores(table)
     scored = table[(table.state == "COMPLETE") | table[RUNG].notna()]
@@ -100,7 +103,7 @@ def search_summary(
             for speedup in budgets_of(settings)
         ],
         random_search=None if control is None else found(control),
-        bargains=bargains(table[~table.number.isin({*at_length, *worse})], winner),
+        bargains=bargains(table[~table.number.isin({*at_length, *worse})], winner, own_speedup),
         too_slow=_too_slow(table, winner, at_length),
         speedup_wanted=settings.speedup,
         fastest=finished(table).speedup.max(),
@@ -120,7 +123,15 @@ def longer(settings: Settings) -> str:
     return f"--trials {2 * settings.trials}"
 
 
-def bargains(table: pd.DataFrame, winner: int | None) -> list[Bargain]:
+def _speedup_of(winner: int | None, table: pd.DataFrame) -> float | None:
+    """That of a trial; None where it has none."""
+    known = table[table.number == winner].speedup.dropna()
+    return None if known.empty else float(known.iloc[0])
+
+
+def bargains(
+    table: pd.DataFrame, winner: int | None, own_speedup: float | None = None
+) -> list[Bargain]:
     """Up to three students of the front that a person might rather have than the winner.
 
     The best that are at least 1.25, 1.6 and 2.5 times as fast as it, and the best of all where its
@@ -129,7 +140,7 @@ def bargains(table: pd.DataFrame, winner: int | None) -> list[Bargain]:
     own = table[table.number == winner]
     if own.empty or own.score.isna().any():
         return []
-    score, speedup = float(own.score.iloc[0]), float(own.speedup.iloc[0])
+    score, speedup = float(own.score.iloc[0]), own_speedup or float(own.speedup.iloc[0])
     rows = front(table)
     groups = [rows[rows.speedup >= times * speedup] for times in TIMES]
     chosen: dict[int, Bargain] = {}

@@ -113,6 +113,19 @@ def test_search_and_random_search_side_by_side(table: pd.DataFrame) -> None:
     ]
 
 
+def test_a_winner_that_is_slow_by_one_of_two_timings_makes_no_bargains(
+    table: pd.DataFrame,
+) -> None:
+    table.loc[1, "speedup"], table.loc[3, "score"] = 0.5, 0.7
+
+    def times(own: float | None) -> list[float]:
+        told = search_summary(Settings(), table, None, 50, 1, own_speedup=own)
+        return [one.times for one in told.bargains]
+
+    assert times(None) == [2 / 0.5]
+    assert times(7.0) == []
+
+
 def test_students_of_one_shape_that_are_pruned_otherwise_are_several(table: pd.DataFrame) -> None:
     table.loc[:3, "hidden_size"] = 32
     for name, values in (("pruning", [None, "ziplm", "ziplm", "ziplm"]), ("sparsity", 3 * [0.8])):
