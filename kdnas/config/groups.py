@@ -17,11 +17,13 @@ CHANGEABLE = (
     *("trials", "budget", "finalists", "final_seeds"),
     *("threads", "jobs", "device", "cache_limit", "force", "track"),
 )
-OF_FULL_KD = (
+# What decides a student's training in full, and the short one by its recipe.
+OF_SHORT_RUNS = (
     *("recipe", "stages", "after_mini_kd", "epochs_share", "more_epochs"),
     *("epochs", "lr", "task_epochs", "task_lr", "logit_weight", "hidden_weight"),
     "intermediate_losses",
 )
+OF_FULL_KD = (*OF_SHORT_RUNS, "teacher_folds")
 OF_FINE_TUNING = ("teacher_epochs", "teacher_lr", "class_weights")
 OF_THE_TEACHER = (*OF_FINE_TUNING, "fine_tune", "fresh_head", "label_map")
 OF_SCORING = (
@@ -31,7 +33,7 @@ OF_SCORING = (
 # What a recipe may set: all that is part of a method.
 OF_A_RECIPE = (
     *("stages", "students", *PLAIN_RECIPE, "space", "inherit", "after_mini_kd"),
-    *("class_weights", "batch_size", "more_epochs", "lower_rates"),
+    *("class_weights", "batch_size", "more_epochs", "lower_rates", "teacher_folds"),
     *("mapping", "normalisation", "shared_projection", "mask_probability"),
     *("transfer_rows", "transfer_methods", "transfer_tasks", "corpus_rows", "corpus_pairs"),
     *("mini_losses", "mini_score", "mini_epochs", "mini_lr", "mini_stride"),

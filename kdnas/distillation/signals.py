@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.forward import forward
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State
-from kdnas.runtime.device import Runtime
+from kdnas.runtime.device import Runtime, moved
+from kdnas.tasks.encode import ragged_rows
 
 
 class TeacherSignal(Protocol):
@@ -74,6 +77,29 @@ class ViewedSignal:
                 view.to(device)
                 states[state] = view.view(found)
         return ModelOutputs(states, found.logits, found.top)
+
+
+@dataclass(frozen=True)
+class OtherLogits:
+    """A source whose logits are others.
+
+    Attributes:
+        source: Has the states.
+        logits: Shape (units, outputs), of all examples of the data set.
+        offsets: Shape (examples + 1,): the first unit of each example, and their number.
+    """
+
+    source: TeacherSignal
+    logits: Tensor
+    offsets: NDArray[np.int64]
+
+    def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
+        found = self.source.fetch(batch, OutputRequest(request.states))
+        if not request.logits:
+            return found
+        units = torch.from_numpy(ragged_rows(self.offsets, batch.indices))
+        device = batch.inputs["input_ids"].device
+        return replace(found, logits=moved(self.logits[units], device))
 
 
 @dataclass(frozen=True)

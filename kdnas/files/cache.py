@@ -27,6 +27,7 @@ from kdnas.runtime.shown import quoted
 KINDS = {
     "teachers": "fine-tuned teachers",
     "signal": "outputs of teachers for the training data",
+    "out-of-fold": "outputs for training data by teachers that have not seen them",
     "students": "general students, which know no task",
     "pseudo-labels": "texts that teachers wrote for the training data",
     "views": "what losses learn from a teacher alone, such as filters",

@@ -21,6 +21,7 @@ from kdnas.recipes.stages import (
     longer_for,
     loss_options,
     losses_of,
+    reads_own_outputs,
     schedule_of,
     shapes_of,
     task_epochs,
@@ -194,6 +195,8 @@ def stage_data(job: RecipeRun, stage: Stage, state: StudentState) -> Distillatio
             learn_views(views, teacher, labelled, size, job.runtime, job.record)
     with job.run.timed(f"signal {stage.name}"):
         data = DistillationData.prepare(teacher, rows, request, job.runtime, views)
+    if job.resources.outputs is not None and reads_own_outputs(stage):
+        data = data.with_outputs(job.resources.outputs, job.runtime)
     if stage.data == "transfer" and not job.assisted:  # the file is of the run's own teacher
         assert job.resources.transfer is not None
         write_transfer(transfer_file(job), job.resources.transfer, data, job.runtime)
@@ -210,8 +213,10 @@ def state_key(job: RecipeRun, candidate: Candidate, stages: Sequence[Stage]) -> 
     """All that a student depends on, beside its teacher, its rows and where it started."""
     settings = job.settings
     lower = {"lower_rates": True} if candidate.pruning and settings.lower_rates else {}
+    own = job.resources.outputs is not None and any(map(reads_own_outputs, stages))
     return {
         **lower,
+        **({"teacher_folds": settings.teacher_folds} if own else {}),
         "candidate": candidate.params,
         "stages": [_stage_key(stage, settings) for stage in stages],
         "inherit": settings.inherit,

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from kdnas.config import Settings
 from kdnas.config.recipe import LOSS_SETTINGS, Stage
@@ -59,6 +60,7 @@ class StageResources:
     transfer: TransferSet | None = None
     transfer_rows: EncodedExamples | None = None
     pseudo_labelled: EncodedExamples | None = None
+    outputs: Tensor | None = None  # by teachers that have not seen the task's rows, for these
 
     def teacher_of(self, stage: Stage) -> Teacher:
         teacher = self.general_teacher if stage.is_general else self.task_teacher
@@ -347,6 +349,12 @@ def trains_head(stage: Stage) -> bool:
 def learns_task(stage: Stage) -> bool:
     """Whether a stage has a loss that only a teacher of the task can teach."""
     return any(LOSSES[name].trains_head or LOSSES[name].has_views for name in stage.weighed)
+
+
+def reads_own_outputs(stage: Stage) -> bool:
+    """Whether a stage learns from its task's teacher's outputs for the task's own rows."""
+    outputs = any(LOSSES[name].needs_teacher_head for name in stage.weighed)
+    return outputs and not stage.is_general and stage.data in ("task", "transfer")
 
 
 def has_views(stage: Stage) -> bool:

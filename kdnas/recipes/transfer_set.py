@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdnas.config import Settings
-from kdnas.distillation.signals import ViewedSignal
-from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import replace_file
 from kdnas.recipes.augmentations import AUGMENTATIONS, obstacle
@@ -27,7 +25,6 @@ from kdnas.tasks import TASK_TYPES, Examples, load_data, load_spec
 from kdnas.teachers.distillation_data import DistillationData
 from kdnas.teachers.load import Teacher, teacher_source
 from kdnas.teachers.masked_lm import MaskedLM, has_masked_lm
-from kdnas.teachers.store import StoredSignal
 
 FILE = "transfer.jsonl.gz"
 # Those of several recipes on offer, too.
@@ -173,13 +170,8 @@ def write_transfer(
     if transfer.targets is not None:
         transfer.write(file, None)
         return
-    source, teacher = data.source, data.teacher
-    if isinstance(source, ViewedSignal):
-        source = source.source
-    logits = source.logits() if isinstance(source, StoredSignal) else None
-    if logits is None and teacher.has_head and not teacher.recorded:
-        logits = predict(teacher.model, data.data, runtime, pad_id=teacher.pad_id)
-    given = None if logits is None else teacher.scale.restored(logits.numpy())
+    logits = data.logits(runtime)
+    given = None if logits is None else data.teacher.scale.restored(logits.numpy())
     units = None if data.data.units is None else data.data.row_units
     transfer.write(file, given, units)
 

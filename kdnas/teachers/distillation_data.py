@@ -11,14 +11,28 @@ from torch import Tensor
 from kdnas.distillation.batches import Batch, collate, forward_tokens, plan_epoch, plan_once
 from kdnas.distillation.losses import TeacherStatistics
 from kdnas.distillation.outputs import OutputRequest, hidden_states
-from kdnas.distillation.signals import LiveSignal, NoSignal, TeacherSignal, ViewedSignal
+from kdnas.distillation.signals import (
+    LiveSignal,
+    NoSignal,
+    OtherLogits,
+    TeacherSignal,
+    ViewedSignal,
+)
+from kdnas.distillation.training import logits_of
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.space.families import SIDES, Place
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.teachers.load import Teacher
-from kdnas.teachers.store import NO_VIEWS, Views, open_or_build_store, stored_states
+from kdnas.teachers.store import (
+    NO_VIEWS,
+    StoredSignal,
+    Views,
+    open_or_build_store,
+    stored_states,
+    variance_of,
+)
 
 FEW_BATCHES = 8
 BATCH_SIZE = 32
@@ -68,6 +82,31 @@ class DistillationData:
             source = ViewedSignal(source, others)
         spreads = {state: view.spread.cpu() for state, view in views.items()}
         return cls(teacher, data, source, replace(statistics, views=spreads))
+
+    def logits(self, runtime: Runtime) -> Tensor | None:
+        """The teacher's outputs for all examples, shape (units, outputs); None without a head."""
+        source, teacher = self.source, self.teacher
+        if isinstance(source, OtherLogits):
+            return source.logits
+        if isinstance(source, ViewedSignal):
+            source = source.source
+        found = source.logits() if isinstance(source, StoredSignal) else None
+        if found is None and teacher.has_head and not teacher.recorded:
+            found = logits_of(teacher.model, self.data, runtime, pad_id=teacher.pad_id)
+        return found
+
+    def with_outputs(self, outputs: Tensor, runtime: Runtime) -> DistillationData:
+        """The same with other outputs for the first examples, shape (units of these, outputs)."""
+        logits, offsets = outputs, self.data.unit_offsets
+        if len(outputs) < offsets[-1]:
+            rest = self.logits(runtime)
+            assert rest is not None, "the teacher has a head"
+            logits = torch.cat([outputs, rest[len(outputs) :]])
+        variance = variance_of(logits, offsets, self.data.task_type)
+        statistics = replace(self.statistics, logit_variance=variance)
+        return replace(
+            self, source=OtherLogits(self.source, logits, offsets), statistics=statistics
+        )
 
 
 def some_batches(

@@ -112,11 +112,9 @@ class SignalStore:
 
     def statistics(self, task_type: str) -> TeacherStatistics:
         """Of the teacher's outputs for all its examples, of a type of task."""
-        task, variance = TASK_TYPES[task_type], None
+        variance = None
         if self.logits is not None:
-            counts = torch.from_numpy(np.diff(self.units))
-            units = Units(torch.repeat_interleave(counts), examples=len(counts))
-            variance = logit_variance(task.centred(self.logits, units))
+            variance = variance_of(self.logits, self.units, task_type)
         return TeacherStatistics(self.mean, self.variance, variance, decoder=self.decoder)
 
     def on(self, device: torch.device, state: State | None) -> Tensor | None:
@@ -179,6 +177,16 @@ class StoredSignal:
             read(None) if request.logits else None,
             top.of(units).map(lambda x: moved(x, device)) if request.logits and top else None,
         )
+
+
+def variance_of(logits: Tensor, offsets: NDArray[np.int64], task_type: str) -> float:
+    """The variance of all outputs, shape (units, outputs), as a type of tasks compares them.
+
+    `offsets`, shape (examples + 1,), are the first unit of each example, and their number.
+    """
+    counts = torch.from_numpy(np.diff(offsets))
+    units = Units(torch.repeat_interleave(counts), examples=len(counts))
+    return logit_variance(TASK_TYPES[task_type].centred(logits, units))
 
 
 def _place(state: State) -> str:

@@ -7,6 +7,8 @@ from typing import ClassVar
 from kdnas.config.options.base import Options, setting
 from kdnas.config.recipe import LEAST_EPOCHS, LEAST_LR, MOST_EPOCHS, MOST_LR
 
+MOST_FOLDS = 50
+
 
 class TeacherOptions(Options):
     """The panel Teacher of --help."""
@@ -42,6 +44,15 @@ class TeacherOptions(Options):
     )
     teacher_epochs: float = setting(
         3, "Epochs of fine-tuning the teacher.", ge=LEAST_EPOCHS, le=MOST_EPOCHS, main=True
+    )
+    teacher_folds: int = setting(
+        1,
+        "Teachers, each fine-tuned without a part of the task's rows, that say what students learn "
+        "from on that part, as the teacher knows its training rows by heart; 1: the teacher says "
+        "it. It takes as much longer as fine-tuning one teacher fewer. Default: 1, by --task's "
+        "type more.",
+        ge=1,
+        le=MOST_FOLDS,
     )
     teacher_lr: float = setting(
         5e-5, "Peak learning rate of fine-tuning the teacher.", ge=LEAST_LR, le=MOST_LR

@@ -127,7 +127,8 @@ def taught_by_assistant(prepared: Prepared, job: RecipeRun, candidate: Candidate
         return job
     folder = assistants_of(prepared.context, candidate)[-1].folder
     teacher = assistant_teacher(prepared, folder)
-    return replace(job, resources=replace(job.resources, task_teacher=teacher), assisted=True)
+    resources = replace(job.resources, task_teacher=teacher, outputs=None)
+    return replace(job, resources=resources, assisted=True)
 
 
 def assistant_teacher(prepared: Prepared, folder: Path) -> Teacher:

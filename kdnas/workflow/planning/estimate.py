@@ -8,12 +8,13 @@ import numpy as np
 
 from kdnas.config import Settings, every_recipe
 from kdnas.config.choices import STATIC
+from kdnas.config.options.teacher import MOST_FOLDS
 from kdnas.config.recipe import Stage
 from kdnas.distillation.sandwich import A_STEP
 from kdnas.measure.latency import NEW_TOKENS, CellPasses, cells_for, repeats_for
 from kdnas.recipes.full import stage_on_labels
 from kdnas.recipes.pseudo_labels import reads_pseudo_labels
-from kdnas.recipes.stages import longer, schedule_of, teacher_schedule
+from kdnas.recipes.stages import longer, reads_own_outputs, schedule_of, teacher_schedule
 from kdnas.recipes.transfer_set import FILES as TRANSFER_FILES
 from kdnas.recipes.transfer_set import reads_transfer
 from kdnas.runs.context import Context
@@ -24,6 +25,7 @@ from kdnas.space import Pruning
 from kdnas.space.known_shapes import DEPTHS
 from kdnas.students.pruning import PRUNING_METHODS, count_cells
 from kdnas.tasks.encode import EncodedExamples, Indices
+from kdnas.teachers.out_of_fold import title_of
 from kdnas.workflow.planning.probe import Speeds
 from kdnas.workflow.preparing.check_teacher import SCORES
 from kdnas.workflow.preparing.inputs import Inputs
@@ -51,7 +53,8 @@ OF_ANY_STEP = 0.25
 Parts = dict[str, float]
 # What a recipe reads of its teacher: it takes as long for fewer epochs.
 SIGNAL, PSEUDO_LABELS, TRANSFER = "teacher signal", "pseudo-labels", "transfer set"
-OF_THE_TEACHER = (SIGNAL, PSEUDO_LABELS, TRANSFER)
+OF_FOLDS = tuple(map(title_of, range(MOST_FOLDS)))
+OF_THE_TEACHER = (SIGNAL, PSEUDO_LABELS, TRANSFER, *OF_FOLDS)
 
 
 class Estimate:
@@ -60,6 +63,7 @@ class Estimate:
     Args:
         jobs: Candidates that are scored side by side.
         unwritten: The share of the teacher's pseudo-labels that the cache does not have.
+        folds: Teachers to be fine-tuned without a part of the rows, for what students learn there.
     """
 
     def __init__(
@@ -69,9 +73,10 @@ class Estimate:
         speeds: Speeds,
         jobs: int = 1,
         unwritten: float = 1.0,
+        folds: int = 0,
     ) -> None:
         self.settings, self.data, self.speeds = context.settings, inputs.data, speeds
-        self.jobs, self.unwritten = jobs, unwritten
+        self.jobs, self.unwritten, self.folds = jobs, unwritten, folds
         # A run's file of them has what the teacher wrote.
         self.has_transfer = any(context.run.folder.glob(TRANSFER_FILES))
         self.shared = context.runtime.team.size  # processes that train together
@@ -164,6 +169,8 @@ class Estimate:
         recorded = self.settings.teacher_predictions is not None
         asked = (each for (_, general), each in read.items() if general or not recorded)
         tokens = sum(int(lengths.sum()) for lengths in asked)
+        if signal and any(map(reads_own_outputs, full.full_stages)):
+            parts |= self._folds()
         if signal:
             parts[SIGNAL] = STORING * tokens * self.speeds.token
         if signal and reads_pseudo_labels(full):
@@ -178,6 +185,14 @@ class Estimate:
             longest, rows = self._longer(stage, full, share), self._rows(stage, full)
             parts[stage.name] = times * self._training(longest, rows, full, share)
         return parts
+
+    def _folds(self) -> Parts:
+        """Fine-tuning teachers, each on all parts of the rows but one; the first are done first."""
+        schedule, step = teacher_schedule(self.settings), self.speeds.student_step
+        folds = self.settings.teacher_folds
+        steps = schedule.steps(self.lengths) * (1 - 1 / folds) / self.shared
+        each = steps * step / of_a_step(self.speeds.share)
+        return {title_of(fold): each for fold in range(folds - self.folds, folds)}
 
     def sandwich(self, *, signal: bool) -> Parts:
         """Students of several sparsities in one network: each takes what its teacher does.

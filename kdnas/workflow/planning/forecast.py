@@ -31,13 +31,15 @@ from kdnas.workflow.distilling.choose import ASIDE, GIVEN_ASIDE
 from kdnas.workflow.distilling.measure import is_measured
 from kdnas.workflow.planning.disk import disk_needed
 from kdnas.workflow.planning.estimate import Estimate
-from kdnas.workflow.planning.planned_facts import Facts, classes, column, is_tuned, planned_facts
+from kdnas.workflow.planning.planned_facts import Facts, classes, column, planned_facts
 from kdnas.workflow.planning.probe import probe
 from kdnas.workflow.planning.trainings import FINALIST, Kind, Training
 from kdnas.workflow.preparing.check_teacher import SCORES, is_evaluated
 from kdnas.workflow.preparing.count_jobs import count_jobs
 from kdnas.workflow.preparing.epochs_left import as_trained
+from kdnas.workflow.preparing.given_teacher import is_tuned
 from kdnas.workflow.preparing.inputs import Inputs
+from kdnas.workflow.preparing.own_outputs import teachers_left
 from kdnas.workflow.preparing.prepare import is_tuned_in_cache, needs_signal, tuned_from_cache
 from kdnas.workflow.preparing.pruned import LATENCY_TABLE, to_be_measured
 from kdnas.workflow.preparing.selection_rows import for_students
@@ -129,7 +131,8 @@ def forecast(
     work = {"tune": tune and not cached, "trains": trains, "beside": beside > 1}
     speeds = probe(context, inputs, given, **work)
     unwritten = _unwritten(context, inputs, given, tune=tune, cached=cached) if trains else 1.0
-    estimate = Estimate(context, inputs, speeds, jobs, unwritten)
+    folds = teachers_left(context, inputs) if trains else 0
+    estimate = Estimate(context, inputs, speeds, jobs, unwritten, folds)
     signal = bool(left or random or missing)
     scored = is_evaluated(context, inputs) and not retrain_teacher
     scores = (tune or given.has_head) and not scored

@@ -16,7 +16,7 @@ from kdnas.runs.context import Context
 from kdnas.runs.time_budget import TimeBudget
 from kdnas.runtime.formatting import WIDTH, in_time
 from kdnas.teachers.load import Teacher, name_of_base, name_of_teacher
-from kdnas.teachers.trained_head import head_of_another_task
+from kdnas.workflow.preparing.given_teacher import is_tuned
 from kdnas.workflow.preparing.inputs import Inputs
 from kdnas.workflow.preparing.run_space import asked_candidates
 from kdnas.workflow.preparing.selection_rows import for_students, selection_rows
@@ -28,7 +28,7 @@ LEGEND_OF_TWO = (
 )
 SHOWN_CLASSES = 4
 # Options that a teacher is trained by.
-OF_TRAINING = ("teacher_epochs", "teacher_lr")
+OF_TRAINING = ("teacher_epochs", "teacher_lr", "teacher_folds")
 
 
 @dataclass(frozen=True)
@@ -129,18 +129,6 @@ def _teacher_in_words(settings: Settings, inputs: Inputs) -> str:
         if base is None
         else f"predictions in {name}; student base {Path(base).name}, {shape}"
     )
-
-
-def is_tuned(context: Context, inputs: Inputs, given: Teacher) -> bool:
-    """Whether the teacher will be fine-tuned, as `prepare_teacher` decides."""
-    settings = context.settings
-    if settings.teacher_as_is or given.recorded:
-        return False
-    if settings.fine_tune or not given.has_head:
-        return True
-    if settings.label_map:
-        return False
-    return settings.fresh_head or bool(head_of_another_task(inputs.config, inputs.data.spec))
 
 
 def without_effect(context: Context, inputs: Inputs, given: Teacher) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from kdnas.config import Settings, every_recipe
-from kdnas.config.groups import OF_FINE_TUNING, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
+from kdnas.config.groups import OF_FINE_TUNING, OF_SCORING, OF_SHORT_RUNS, OF_THE_TEACHER
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact
 from kdnas.recipes.run_data import RunData, prepare_data
@@ -146,6 +146,11 @@ def check_inputs(context: Context, inputs: Inputs) -> None:
     else:
         check_given_recipe(settings, inputs.space)
         check_one_recipe(settings, inputs.space, data, inputs.config)
+    if settings.teacher_folds > 1 and data.spec.task_type.generates:
+        raise KdnasError(
+            f"invalid --teacher-folds {settings.teacher_folds}: a teacher that writes texts says "
+            "what students learn from itself; leave it out"
+        )
     if settings.general_teacher:
         check_general_teacher(settings.general_teacher, inputs.config, data.tokenizer)
     if data.further is not None and not any(map(reads_transfer, every_recipe(settings).values())):
@@ -197,7 +202,7 @@ def check_changes(context: Context, data: RunData) -> bool:
     tuned = (run.folder / "teacher" / "config.json").exists()
     of_teacher = [name for name in OF_THE_TEACHER if tuned or name not in OF_FINE_TUNING]
     # Where predictions are scored, it is after a short run of the recipe.
-    of_scoring = (*OF_SCORING, *(OF_FULL_KD if settings.scores_agreement else ()))
+    of_scoring = (*OF_SCORING, *(OF_SHORT_RUNS if settings.scores_agreement else ()))
     names = [name for name in (*of_teacher, *of_scoring) if changed(name)]
     if names and (depends := _depends(context)):
         old, new = getattr(before, names[0]), getattr(settings, names[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from kdnas.config import Settings, settings_of
@@ -36,11 +36,12 @@ from kdnas.tasks.encode import EncodedExamples, Indices
 from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.distillation_data import DistillationData
 from kdnas.teachers.fine_tune import fine_tune_teacher, from_cache, in_cache
-from kdnas.teachers.load import Teacher, load_config, load_teacher, with_fresh_head
+from kdnas.teachers.load import Teacher, load_teacher
 from kdnas.teachers.store import SignalStore, open_or_build_store
-from kdnas.teachers.trained_head import head_of_another_task
 from kdnas.workflow.preparing.check_teacher import check_teacher, fit_outputs, fit_threshold
+from kdnas.workflow.preparing.given_teacher import with_own_head
 from kdnas.workflow.preparing.inputs import Inputs
+from kdnas.workflow.preparing.own_outputs import own_outputs
 from kdnas.workflow.preparing.pruned import measure_pruning, pruned_students
 from kdnas.workflow.preparing.selection_rows import for_students
 from kdnas.workflow.preparing.vocabularies import ScoredRows, respelled_rows, scored_rows
@@ -121,7 +122,7 @@ def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher
             source_fingerprint(context, inputs).get(
                 lambda: fingerprint(given, data.train, data.distillation)
             )
-            teacher = _with_own_head(context, inputs, teacher)
+            teacher = with_own_head(context, inputs, teacher)
             if settings.fine_tune or not (teacher.gives_logits or settings.teacher_as_is):
                 schedule, train = teacher_schedule(settings), _rows_for_teacher(context, inputs)
                 with run.timed("teacher"):
@@ -156,7 +157,7 @@ def _tuning(
 ) -> tuple[Teacher, EncodedExamples, Schedule, Runtime]:
     """What is fine-tuned on which rows, and how."""
     with silently():
-        teacher = _with_own_head(context, inputs, given)
+        teacher = with_own_head(context, inputs, given)
     schedule, train = teacher_schedule(context.settings), _rows_for_teacher(context, inputs)
     return teacher, train, schedule, context.runtime
 
@@ -265,24 +266,7 @@ def prepare_full_kd(
     data = for_students(inputs.data, context.settings)
     settings = settings_of(context.settings, recipe)
     resources = prepare_stage_resources(settings, run, data, teacher, runtime, general)
+    outputs = own_outputs(context, inputs, teacher, settings)
+    resources = replace(resources, outputs=outputs)
     record, whole = Curves(run.folder).record, inputs.space.teacher
     return RecipeRun(settings, run, runtime, resources, whole, record, pruned)
-
-
-def _with_own_head(context: Context, inputs: Inputs, teacher: Teacher) -> Teacher:
-    """The teacher, its head replaced by a fresh one where it was trained for other classes."""
-    settings = context.settings
-    fixed = settings.teacher_as_is or settings.label_map or teacher.recorded
-    if not teacher.has_head or fixed:
-        return teacher
-    if settings.fresh_head:
-        return with_fresh_head(teacher, settings.seed)
-    outputs = head_of_another_task(load_config(teacher.name), inputs.data.spec)
-    if outputs is None:
-        return teacher
-    labels = ", ".join(inputs.data.spec.labels or ())
-    say(
-        f"the teacher's head predicts {outputs}, this task has {labels}: training a new head "
-        "(--teacher-as-is keeps the old one, class by class)"
-    )
-    return with_fresh_head(teacher, settings.seed)

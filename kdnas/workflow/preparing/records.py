@@ -29,6 +29,8 @@ def recipe_record(settings: Settings) -> list[dict[str, Any]]:
     weighed: dict[str, Any] = {} if asked == "none" else {"class_weights": asked}
     weighed |= {} if settings.follows_mini_kd else {"after_mini_kd": False}
     weighed |= {"more_epochs": True} if settings.more_epochs else {}
+    folds = settings.teacher_folds
+    weighed |= {"teacher_folds": folds} if folds > 1 else {}
     stages = (
         stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.full_stages
     )
