@@ -191,13 +191,13 @@ def claim(
 def retry(study: Study, number: int, died: bool = False) -> None:
     """Queues a failed trial's candidate again, at the cost that it was to have.
 
-    One that was proposed, and not yet signed, may have lost some of its parameters; the sampler
-    will propose another.
+    One whose process died while it was proposed lacks parameters that others have; the sampler will
+    propose another.
     """
-    trial = study.get_trials(deepcopy=False)[number]
-    proposed = trial.params if WORKER in trial.user_attrs else {}
-    params = trial.system_attrs.get(FIXED_ATTR, proposed)
-    if set(FIELDS) <= params.keys():
+    trials = study.get_trials(deepcopy=False)
+    trial = trials[number]
+    params = {**trial.system_attrs.get(FIXED_ATTR, {}), **trial.params}
+    if {*FIELDS}.union(*(other.params for other in trials)) <= params.keys():
         kept = {k: trial.user_attrs[k] for k in (PICKED, CONTINUES, UNITS) if k in trial.user_attrs}
         kept[DEATHS] = int(trial.user_attrs.get(DEATHS, 0)) + died
         study.enqueue_trial(params, user_attrs={**kept, RETRY_OF: number})

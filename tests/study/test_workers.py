@@ -65,11 +65,17 @@ def test_what_was_queued_is_tried_again_though_its_worker_died_while_it_was_aske
     assert study.trials[-1].system_attrs[FIXED_ATTR] == queued
 
 
-def test_what_was_proposed_and_not_signed_is_not_tried_again(study: optuna.Study) -> None:
-    retry(study, study.ask(SPACE.distributions).number)
-    assert len(study.trials) == 1
-    retry(study, at_work(study).number)
-    assert study.trials[-1].user_attrs[RETRY_OF] == 1
+@pytest.mark.parametrize("lost", ["hidden_act", "recipe"])
+def test_what_lost_a_parameter_while_it_was_proposed_is_not_tried_again(
+    study: optuna.Study, lost: str
+) -> None:
+    whole = SPACE.with_recipes(["default", "logits"]).distributions
+    study.ask(whole)
+    assert lost in whole
+    retry(study, study.ask({name: d for name, d in whole.items() if name != lost}).number)
+    assert len(study.trials) == 2
+    retry(study, study.ask(whole).number)
+    assert study.trials[-1].user_attrs[RETRY_OF] == 2
 
 
 def test_a_copied_run_tells_what_it_waits_for_and_goes_on(
