@@ -160,10 +160,10 @@ def test_a_table_of_a_real_teacher_is_measured_once(
     assert latency_table(path, teacher, TIMED, runtime) == table
 
 
+@pytest.mark.usefixtures("times_by_size")
 def test_fewer_neurons_are_faster(
     make_teacher: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A teacher whose layer takes long enough to be timed."""
     monkeypatch.setattr(speed, "neuron_levels", lambda size: [0, 64, size])
     shape = {"hidden_size": 128, "intermediate_size": 2048, "num_attention_heads": 2}
     folder = make_teacher(num_hidden_layers=1, **shape)
