@@ -21,12 +21,13 @@ from kdnas.runs.context import Context
 from kdnas.scoring.costs import FINAL
 from kdnas.scoring.limits import Limits
 from kdnas.scoring.proxy import split_heldout
-from kdnas.space import Pruning
+from kdnas.space import Pruning, SearchSpace
+from kdnas.space.arithmetic import arithmetic
 from kdnas.space.known_shapes import DEPTHS
 from kdnas.students.pruning import PRUNING_METHODS, count_cells
 from kdnas.tasks.encode import EncodedExamples, Indices
 from kdnas.teachers.out_of_fold import title_of
-from kdnas.workflow.planning.probe import Speeds
+from kdnas.workflow.planning.probe import Speeds, usual_shape
 from kdnas.workflow.preparing.check_teacher import SCORES
 from kdnas.workflow.preparing.inputs import Inputs
 from kdnas.workflow.preparing.pruned import LATENCY_TABLE, TABLE_REPEATS
@@ -80,7 +81,7 @@ class Estimate:
         # A run's file of them has what the teacher wrote.
         self.has_transfer = any(context.run.folder.glob(TRANSFER_FILES))
         self.shared = context.runtime.team.size  # processes that train together
-        self.share = speeds.share * (OF_A_SPEED if self.settings.speedup else 1.0)
+        self.share = of_a_speed(speeds.share, self.settings)
         self.lengths = for_students(inputs.data, context.settings).train.sizes
         self.space = inputs.space
         # Nobody knows yet which recipe on offer will train in full: the longest one, at worst, with
@@ -308,3 +309,14 @@ def share_asked(pruning: Pruning) -> float | None:
     if pruning.speedup:
         return min(1.0, OF_A_SPEED / pruning.speedup)
     return 1 - pruning.sparsity if pruning else None
+
+
+def of_a_speed(share: float, settings: Settings) -> float:
+    """The share of the teacher's arithmetic of what ships, from that of the usual student."""
+    return share * (OF_A_SPEED if settings.speedup else 1.0)
+
+
+def share_planned(space: SearchSpace, settings: Settings, teacher_params: int) -> float:
+    """The share of the teacher's arithmetic that a plan takes what ships to have."""
+    usual = usual_shape(space, Limits.of(settings), teacher_params)
+    return of_a_speed(arithmetic(usual) / arithmetic(space.teacher), settings)

@@ -292,9 +292,12 @@ def follow(told: Forecast) -> Iterator[None]:
         yield
 
 
-def foresee(study: Study, winner: FrozenTrial, settings: Settings) -> None:
-    """Corrects what students should take, now that it is known which one is trained in full."""
-    correct("student", share_of_time(study, winner, settings))
+def foresee(study: Study, winner: FrozenTrial, settings: Settings, epochs: float) -> None:
+    """Corrects what students should take, now that it is known which one is trained in full.
+
+    It has `epochs` times as many as the plan counted.
+    """
+    correct("student", epochs * share_of_time(study, winner, settings))
 
 
 def share_of_time(study: Study, trial: FrozenTrial, settings: Settings) -> float:

@@ -7,11 +7,13 @@ from functools import cache
 
 from optuna.study import Study
 
-from kdnas.config import settings_of
+from kdnas.config import Settings, settings_of
+from kdnas.recipes.stages import longer, longer_for
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
+from kdnas.space import AnyArchitecture, Architecture
 from kdnas.study.winner import Winner, ranked_trials
-from kdnas.workflow.planning.estimate import OF_THE_TEACHER
+from kdnas.workflow.planning.estimate import OF_THE_TEACHER, share_planned
 from kdnas.workflow.planning.forecast import DISTIL, foresee
 from kdnas.workflow.preparing.epochs_left import share_of, with_share
 from kdnas.workflow.preparing.prepare import Prepared
@@ -28,12 +30,15 @@ def within_time(prepared: Prepared, study: Study) -> Prepared:
     """
     context = prepared.context
     best = ranked_trials(study, speedup=context.settings.speedup)[0]
-    foresee(study, best, context.settings)
+    candidate = Winner.of(best, context.settings).candidate
+    shape = prepared.meter.shape_of(candidate)
+    settings = settings_of(context.settings, candidate.recipe)
+    usual = share_planned(prepared.inputs.space, settings, prepared.meter.teacher_params)
+    epochs = epochs_beside(shape, prepared.inputs.space.teacher, settings, usual)
+    foresee(study, best, context.settings, epochs)
     if not context.time.limited:
         return prepared
-    share = share_of(context, Winner.of(best, context.settings).candidate).get(
-        lambda: _share(context)
-    )
+    share = share_of(context, candidate).get(lambda: _share(context))
     if share == context.settings.epochs_share:
         return prepared
     context = with_share(context, share)
@@ -43,6 +48,21 @@ def within_time(prepared: Prepared, study: Study) -> Prepared:
         lambda recipe: replace(prepared.full(recipe), settings=settings_of(settings, recipe))
     )
     return replace(prepared, context=context, full=full)
+
+
+def epochs_beside(
+    student: AnyArchitecture, teacher: Architecture, settings: Settings, share: float
+) -> float:
+    """How many times as many epochs a student has as one with a share of the arithmetic.
+
+    Where products cost little beside all else, a student of the speed that is asked is far smaller
+    than a plan takes it to be, and smaller ones are trained longer.
+    """
+    stages = [stage for stage in settings.full_stages if not stage.is_general]
+    own = sum(longer_for(student, teacher, stage, settings).epochs for stage in stages)
+    usual = 1.0 if teacher.num_decoder_layers else share
+    counted = sum(longer(stage, usual, settings).epochs for stage in stages)
+    return own / counted if counted else 1.0
 
 
 def _share(context: Context) -> float:

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from kdnas.config import load_settings
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runs.time_budget import TimeBudget
 from kdnas.runtime.plan import Plan, Step
-from kdnas.workflow.planning.time_left import LEAST_SHARE, _share
+from kdnas.space import Architecture, PrunedArchitecture
+from kdnas.workflow.planning.time_left import LEAST_SHARE, _share, epochs_beside
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,16 @@ def test_what_the_teacher_writes_takes_as_long_for_fewer_epochs(
     budget = TimeBudget(3600.0, lambda: 3600.0 - left, plan)
     context = replace(open_context(make_run(budget="1h")), time=budget)
     assert _share(context) == pytest.approx(share)
+
+
+def test_a_student_that_is_smaller_than_planned_has_more_epochs() -> None:
+    """With less than 0.12 of the arithmetic 0.12 / (its share) times as many, three at most."""
+    teacher = Architecture(6, 12, 384, 1536, "gelu")
+    settings = load_settings((), {"recipe": "relations"})
+    usual = Architecture(3, 12, 384, 768, "gelu")
+    tiny = PrunedArchitecture.of(teacher, [4, 0, 0, 0, 0, 0], [96, 0, 0, 0, 0, 0])
+    assert epochs_beside(tiny, teacher, settings, 0.12) == pytest.approx(3)
+    assert epochs_beside(tiny, teacher, settings, 0.06) == pytest.approx(1.5)
+    assert epochs_beside(usual, teacher, settings, 0.12) == pytest.approx(1)
+    fixed = settings.model_copy(update={"more_epochs": False})
+    assert epochs_beside(tiny, teacher, fixed, 0.12) == pytest.approx(1)
