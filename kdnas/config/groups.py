@@ -33,7 +33,7 @@ OF_SCORING = (
 # What a recipe may set: all that is part of a method.
 OF_A_RECIPE = (
     *("stages", "students", *PLAIN_RECIPE, "space", "inherit", "after_mini_kd"),
-    *("class_weights", "batch_size", "more_epochs", "lower_rates", "teacher_folds"),
+    *("class_weights", "batch_size", "more_epochs", "lower_rates"),
     *("mapping", "normalisation", "shared_projection", "mask_probability"),
     *("transfer_rows", "transfer_methods", "transfer_tasks", "corpus_rows", "corpus_pairs"),
     *("mini_losses", "mini_score", "mini_epochs", "mini_lr", "mini_stride"),

@@ -47,10 +47,9 @@ class TeacherOptions(Options):
     )
     teacher_folds: int = setting(
         1,
-        "Teachers, each fine-tuned without a part of the task's rows, that say what students learn "
-        "from on that part, as the teacher knows its training rows by heart; 1: the teacher says "
-        "it. It takes as much longer as fine-tuning one teacher fewer. Default: 1, by --task's "
-        "type more.",
+        "Fine-tune so many further teachers, each without one part of the training rows: on that "
+        "part, students learn the outputs of the one that has not seen it. 1: no further ones. "
+        "Four take as long as fine-tuning the teacher three times.",
         ge=1,
         le=MOST_FOLDS,
     )

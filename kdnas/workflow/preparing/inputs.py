@@ -148,8 +148,8 @@ def check_inputs(context: Context, inputs: Inputs) -> None:
         check_one_recipe(settings, inputs.space, data, inputs.config)
     if settings.teacher_folds > 1 and data.spec.task_type.generates:
         raise KdnasError(
-            f"invalid --teacher-folds {settings.teacher_folds}: a teacher that writes texts says "
-            "what students learn from itself; leave it out"
+            f"invalid --teacher-folds {settings.teacher_folds}: not supported for teachers that "
+            "write texts; leave it out"
         )
     if settings.general_teacher:
         check_general_teacher(settings.general_teacher, inputs.config, data.tokenizer)
