@@ -70,6 +70,14 @@ class TimeBudget:
         needed = sum(step.times * self.plan.expected(step) for step in each)
         return needed + sum(map(self.expected, LAST)) <= self.left
 
+    def times(self, name: str, jobs: int) -> float:
+        """How many times as long a step takes as one of some side by side as by itself.
+
+        As many times as there are, where nobody knows.
+        """
+        each = (replace(step, jobs=jobs).times for step in self._steps(name))
+        return next(each, float(jobs))
+
     def claimed(self, free: float) -> float:
         """What of some free seconds goes to steps that the plan had no time for.
 

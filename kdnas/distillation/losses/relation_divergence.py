@@ -14,8 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Scores that are computed together on a CPU: a megabyte. From four times as many on it is slower.
-_TOGETHER = 1 << 18
+from kdnas.distillation.batches import padded
+
+# Scores that are computed together on a CPU: half a megabyte. From four times as many on it is
+# slower.
+_TOGETHER = 1 << 17
+# Scores are computed for a multiple of so many tokens: products of such tables are faster.
+_MULTIPLE = 16
 # Below it a probability counts as this one. Where exp would underflow, as with padding, it takes
 # twenty times as long on CPUs.
 _LEAST_LOG = -80.0
@@ -61,17 +66,23 @@ class _Divergence(torch.autograd.Function):
         trains: bool,
     ) -> Tensor:
         total = torch.zeros((), device=queries.device)
-        found = [torch.empty_like(states) for states in (queries, keys)] if trains else []
-        for part in _parts(queries, keys):
-            ours = _relations(queries[part], keys[part], bias[part])
-            theirs = _relations(their_queries[part], their_keys[part], bias[part])
+        found = [torch.zeros_like(states) for states in (queries, keys)] if trains else []
+        size = queries.shape[-1] ** -0.5
+        for part, length, width in _parts(bias, weights, queries.shape[1]):
+            query, key = (part, slice(None), slice(length)), (part, slice(None), slice(width))
+            seen, weight = bias[part, :, :length, :width], weights[query][..., None]
+            own_queries, own_keys = _by_head(queries[query], keys[key])
+            ours = _relations(own_queries, own_keys, seen)
+            theirs = _relations(*_by_head(their_queries[query], their_keys[key]), seen)
             p = theirs.clamp_min(_LEAST_LOG).exp_()
-            total += (theirs.sub_(ours).mul_(p).sum(-1) * weights[part]).sum()
+            kl = theirs.sub_(ours).mul_(p).sum(-1)
+            total += (kl.view_as(own_queries[..., 0]) * weight[..., 0]).sum()
             if trains:
-                scale = weights[part, ..., None] * queries.shape[-1] ** -0.5
-                slope = ours.clamp_min_(_LEAST_LOG).exp_().sub_(p).mul_(scale)
-                found[0][part] = slope @ keys[part]
-                found[1][part] = slope.transpose(-1, -2) @ queries[part]
+                slope = ours.clamp_min_(_LEAST_LOG).exp_().sub_(p)
+                to_queries = slope.bmm(own_keys.flatten(0, 1)).view_as(own_queries)
+                found[0][query] = to_queries.mul_(size * weight)
+                to_keys = slope.transpose(1, 2).bmm(own_queries.mul_(weight).flatten(0, 1))
+                found[1][key] = to_keys.view_as(own_keys)
         ctx.save_for_backward(*found)
         return total
 
@@ -80,16 +91,44 @@ class _Divergence(torch.autograd.Function):
         return *(slope * gradients[0] for slope in ctx.saved_tensors), *[None] * 5
 
 
+def _by_head(queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Scaled queries, and keys: tokens of a head next to each other, as products want them."""
+    scale, found = keys.shape[-1] ** -0.5, keys.contiguous()
+    same = queries.data_ptr() == keys.data_ptr() and queries.shape == keys.shape
+    return (found if same else queries.contiguous()) * scale, found
+
+
 def _relations(queries: Tensor, keys: Tensor, bias: Tensor) -> Tensor:
-    """Logarithms of each token's relations to all."""
-    scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
-    return F.log_softmax(scores.float().add_(bias), dim=-1)
+    """Logarithms of each token's relations to all, shape (examples * heads, queries, keys)."""
+    scores = queries.flatten(0, 1).bmm(keys.flatten(0, 1).transpose(1, 2)).float()
+    scores.view(*queries.shape[:3], -1).add_(bias)
+    return F.log_softmax(scores, dim=-1)
 
 
-def _parts(queries: Tensor, keys: Tensor) -> Iterator[slice]:
-    """Examples whose scores are computed together; on a GPU all."""
-    count, heads, length, _ = queries.shape
-    step = count
-    if queries.device.type == "cpu":
-        step = max(1, _TOGETHER // max(1, heads * length * keys.shape[2]))
-    return (slice(start, start + step) for start in range(0, count, max(1, step)))
+def _parts(bias: Tensor, weights: Tensor, heads: int) -> Iterator[tuple[slice, int, int]]:
+    """Examples whose scores are computed together, and how many queries and keys they have.
+
+    Most batches have their examples by length, so that those of a part are about equally long. On a
+    GPU all are one part, as long as the longest.
+    """
+    most = (weights.shape[-1], bias.shape[-1])
+    if bias.device.type != "cpu":
+        yield slice(0, len(bias)), *most
+        return
+    lengths = _reach((weights != 0).any(1), most[0])
+    widths = _reach((bias > _LEAST_LOG).flatten(1, -2).any(1), most[1])
+    start, own = 0, (0, 0)
+    for place, each in enumerate(zip(lengths, widths, strict=True)):
+        wider = (max(own[0], each[0]), max(own[1], each[1]))
+        if place > start and (place + 1 - start) * heads * wider[0] * wider[1] > _TOGETHER:
+            yield slice(start, place), *own
+            start, wider = place, each
+        own = wider
+    if own[0] and own[1]:
+        yield slice(start, len(bias)), *own
+
+
+def _reach(real: Tensor, most: int) -> list[int]:
+    """Places up to each row's last real one, rounded up; 0 of rows without any."""
+    last = (real * torch.arange(1, real.shape[-1] + 1)).amax(-1)
+    return [min(most, padded(int(each), _MULTIPLE)) for each in last]

@@ -33,6 +33,7 @@ from kdnas.workflow.distilling.choose import (
 )
 from kdnas.workflow.distilling.held_out_agreement import agreement_of, can_agree
 from kdnas.workflow.distilling.measure import Control
+from kdnas.workflow.distilling.train_students import controls_beside
 from kdnas.workflow.distilling.within_limit import (
     distil_within_limit,
     on_any_machine,
@@ -61,8 +62,12 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     count = settings.finalists if labelled else 1
     place = partial(place_of_finalist, context)
     where = on_any_machine(context)
+    # Nobody knows whose controls are needed while several are trained.
+    beside = partial(controls_beside, prepared) if settings.finalists == 1 else None
     found = distil_within_limit(
-        prepared, best_first, settings.speedup, place, where, count, of_run=True
+        *(prepared, best_first, settings.speedup, place, where, count),
+        of_run=True,
+        beside=beside,
     )
     if labelled:
         found += _made_before(prepared, best_first, found)

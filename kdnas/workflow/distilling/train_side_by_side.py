@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ def train_side_by_side(prepared: Prepared, trainings: Sequence[FullTraining]) ->
     jobs = count_jobs(context, len(due), prepared.meter.teacher_params)
     if jobs < 2:
         return
-    if len(due) % jobs == 1:  # with all threads it takes less than alone with one
+    if _is_faster_alone(context, due, jobs):
         due.pop()
     if not _affords(context, due[0], jobs):
         return
@@ -48,6 +49,28 @@ def train_side_by_side(prepared: Prepared, trainings: Sequence[FullTraining]) ->
         _hand_out(prepared, due, jobs)
     finally:
         drop(first)
+
+
+def _is_faster_alone(context: Context, due: Sequence[FullTraining], jobs: int) -> bool:
+    """Whether all is done earlier where the last one has all threads, after the others.
+
+    Those whose time nobody knows are taken to be equally long.
+    """
+    names = [one.step_name(context.run) for one in due]
+    times = context.time.times(names[0], jobs)
+    alone = [context.time.expected(name) for name in names]
+    if not all(alone):
+        alone = [1.0] * len(due)
+    each = [times * seconds for seconds in alone]
+    return _until_all_end(each[:-1], jobs) + alone[-1] < _until_all_end(each, jobs)
+
+
+def _until_all_end(seconds: Sequence[float], jobs: int) -> float:
+    """Seconds until the last ends; each begins, in this order, as soon as a process is free."""
+    ends = [0.0] * jobs
+    for each in seconds:
+        heapq.heapreplace(ends, ends[0] + each)
+    return max(ends)
 
 
 def _hand_out(prepared: Prepared, due: Sequence[FullTraining], jobs: int) -> None:

@@ -33,6 +33,7 @@ from kdnas.workflow.distilling.find_assistant import find_assistant
 from kdnas.workflow.distilling.measure import Control, measured
 from kdnas.workflow.distilling.seeds import named, other_seeds, place_of_seed
 from kdnas.workflow.distilling.train_side_by_side import train_side_by_side
+from kdnas.workflow.preparing.count_jobs import count_jobs
 from kdnas.workflow.preparing.prepare import Prepared
 from kdnas.workflow.preparing.records import is_made, record_of
 from kdnas.workflow.searching.hand_picked import pick_by_hand
@@ -67,6 +68,28 @@ def train_students(
     return train_all(prepared, own, winner.trial, controls, home)
 
 
+def controls_beside(
+    prepared: Prepared, winner: Winner, student: Path, fast: float | None
+) -> list[FullTraining]:
+    """What can be trained beside a search's only finalist, where trainings run side by side.
+
+    That is all of its report but what random search finds, which comes later.
+
+    Args:
+        prepared: Of the run.
+        winner: The finalist; one whose assistants are missing is trained first.
+        student: Gets its checkpoint.
+        fast: Its speed-up, timed at length; None where it was not.
+    """
+    context = prepared.context
+    if winner.candidate.assistants or count_jobs(context, 2, prepared.meter.teacher_params) < 2:
+        return []
+    home = context.run.folder
+    controls = controls_of(prepared, winner, student, None, home, fast=fast)
+    every = _every(context.settings, own_student(winner, student), winner.trial, controls, home)
+    return longest_first(every)[1:]
+
+
 def own_student(winner: Winner, folder: Path) -> Control:
     """The run's own student, whose checkpoint is or will be in a folder."""
     name = DISTILLED if winner.trial is None else SEARCHED
@@ -82,9 +105,8 @@ def train_all(
     then goes through all of them, and does what is left.
     """
     context, settings = prepared.context, prepared.context.settings
-    every = [(own, _trainings(settings, own, home, trial))]
-    every += [(one, _trainings(settings, one, home)) for one in controls]
-    train_side_by_side(prepared, [one for _, each in every for one in each])
+    every = _every(settings, own, trial, controls, home)
+    train_side_by_side(prepared, longest_first(every))
     found = list[Control]()
     for control, (first, *others) in every:
         must = control is own or is_made(first.folder, settings)
@@ -98,6 +120,19 @@ def train_all(
                 one.fill(prepared)
         found.append(replace(control, trainings=trainings))
     return found
+
+
+def _every(
+    settings: Settings, own: Control, trial: int | None, controls: Sequence[Control], home: Path
+) -> list[tuple[Control, list[FullTraining]]]:
+    """The trainings of each, the run's own student first."""
+    found = [(own, _trainings(settings, own, home, trial))]
+    return found + [(one, _trainings(settings, one, home)) for one in controls]
+
+
+def longest_first(every: Sequence[tuple[Control, list[FullTraining]]]) -> list[FullTraining]:
+    """The trainings of some students; those on labels alone, which take less, come last."""
+    return sorted((one for _, each in every for one in each), key=lambda one: not one.distilled)
 
 
 def _trainings(
@@ -143,12 +178,14 @@ def controls_of(
     random: Study | None,
     home: Path,
     speedup: float | None = None,
+    fast: float | None = None,
 ) -> list[Control]:
     """What the winner is compared with: without KD, hand-picked, and random search's winner.
 
     A shape that is given has the first alone, a pruned student the teacher pruned by magnitude as
     well, one with assistants itself without them. The winner's checkpoint is or will be in
     `student`; `home` gets those of the controls. Random search has the same limit as the winner.
+    `fast` is the winner's speed-up, if it was timed at length before it is trained.
     """
     settings, controls, winner = prepared.context.settings, list[Control](), own.candidate
 
@@ -168,7 +205,7 @@ def controls_of(
     # Timing shapes takes long: only where one of them can be trained.
     by_hand = Control(HAND_PICKED, winner, home / "controls" / "hand-picked", "hand-picked")
     due = is_made(by_hand.folder, settings) or has_time(prepared.context, by_hand, by_hand.title)
-    if due and (picked := control_by_hand(prepared, own, student, home)) is not None:
+    if due and (picked := control_by_hand(prepared, own, student, home, fast)) is not None:
         add(HAND_PICKED, picked, by_hand.title)
     if random and settings.random_control == "full":
         best = best_of_random(random, settings, speedup or settings.speedup)
@@ -187,16 +224,18 @@ def best_of_random(random: Study, settings: Settings, speedup: float | None) -> 
 
 
 def control_by_hand(
-    prepared: Prepared, winner: Winner, student: Path, home: Path
+    prepared: Prepared, winner: Winner, student: Path, home: Path, fast: float | None = None
 ) -> Candidate | None:
     """Of the shapes that a person would pick, the one nearest to the winner's speed-up.
 
     None where no other than the winner, whose checkpoint is or will be in `student`, keeps the
-    limits. `home` is the folder of the report.
+    limits. `home` is the folder of the report; `fast` is the winner's speed-up; default: it is
+    timed.
     """
 
     def compute() -> dict[str, Any] | None:
-        picked = pick_by_hand(prepared, candidate, _speedup_of(prepared, winner, student))
+        near = fast or _speedup_of(prepared, winner, student)
+        picked = pick_by_hand(prepared, candidate, near)
         return picked[0].params if picked else None
 
     candidate = winner.candidate

@@ -37,6 +37,8 @@ Timed = tuple[Winner, float | None]  # a trial, and its speed-up if it was timed
 T = TypeVar("T")
 OF_CHOICE = "of choice"
 PlaceOf = Callable[[Winner, bool], Path]  # of a trial's checkpoint; whether it is the first one
+# What need not wait for a student: of a trial, its folder, and its speed-up if it was timed again.
+Beside = Callable[[Winner, Path, float | None], Sequence[FullTraining]]
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def distil_within_limit(
     count: int = 1,
     *,
     of_run: bool = False,
+    beside: Beside | None = None,
 ) -> list[Winner]:
     """Distils the best trials that keep a speed-up when they are timed at length.
 
@@ -94,6 +97,7 @@ def distil_within_limit(
         count: How many; fewer where there are no more, or no time.
         of_run: Whether one of them will be the run's own student: the best of each kind come first
             (see `each_kind_first`), and one that is too slow makes way where the run has its own.
+        beside: What is trained beside the first of those that begin together; default: nothing.
 
     Raises:
         MissedLimitError: None of them keeps the speed-up.
@@ -102,9 +106,11 @@ def distil_within_limit(
     timed = best_at_length(prepared, trials, speedup, where, by_kind=of_run)
     ahead = _fast_enough(prepared, timed, speedup, where, reached)
     while some := list(itertools.islice(ahead, count - len(found))):
-        due = _trainings(some, place_of, len(found))
-        train_side_by_side(prepared, due)
-        for winner, training in zip(some, due, strict=True):
+        due = _trainings([winner for winner, _ in some], place_of, len(found))
+        winner, fast = some[0]
+        further = beside(winner, due[0].folder, fast) if beside else ()
+        train_side_by_side(prepared, [*due, *further])
+        for (winner, _), training in zip(some, due, strict=True):
             if found and not _has_time(prepared.context, training):
                 return found
             training.fill(prepared)
@@ -138,7 +144,7 @@ def _fast_enough(
     speedup: float | None,
     where: Where,
     reached: dict[int, float],
-) -> Iterator[Winner]:
+) -> Iterator[Timed]:
     """Trials that may keep a speed-up, each student once; `reached` gets those of the others."""
     seen = list[object]()
     for winner, fast in timed:
@@ -153,7 +159,7 @@ def _fast_enough(
                 reached[winner.trial] = speed
                 continue
         seen.append(same)
-        yield winner
+        yield winner, fast
 
 
 def _trainings(winners: Sequence[Winner], place_of: PlaceOf, number: int) -> list[FullTraining]:

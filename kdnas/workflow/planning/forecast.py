@@ -47,7 +47,8 @@ from kdnas.workflow.preparing.trials_spent import trials_left, trials_spent
 from kdnas.workflow.searching.allot import Allotment, allot
 from kdnas.workflow.searching.screening import SCREENING
 
-DISTIL, TRAININGS = "distil student", "trainings"
+DISTIL, TRAININGS, OF_RANDOM = "distil student", "trainings", "distil random-search"
+ON_LABELS = "control "  # how the names of steps begin that train on labels alone
 # Steps of a kind are corrected together; all others are trainings of students.
 KINDS = {Kind.IMPORTANCE: "pruning", Kind.REPORT: "report"}
 
@@ -208,17 +209,29 @@ def _trainings(estimate: Estimate, count: int) -> Step:
 
 
 def _in_order(estimate: Estimate, todo: Allotment, *, screens: bool) -> list[Step]:
-    """Trials and trainings as a run does them: finalists before random search, controls last."""
+    """Trials and trainings as a run does them: finalists before random search, controls last.
+
+    What can be trained beside a single finalist is; labels alone, which take less, come last.
+    """
     full = todo.students
     own = next((i + 1 for i, step in enumerate(full) if step.name == DISTIL), 0)
-    finalists = [step for step in full[own:] if step.name.startswith(FINALIST)]
+    together = own and full[own - 1].jobs > 1 and estimate.settings.finalists == 1
+    others = sorted(full[own:], key=lambda step: step.name.startswith(ON_LABELS))
+    first = [step for step in others if _is_early(step, together=bool(together))]
     return [
         *_trials("search", todo.trials, estimate, screens=screens),
         *full[:own],
-        *finalists,
+        *first,
         *_trials("random search", todo.random, estimate),
-        *(step for step in full[own:] if step not in finalists),
+        *(step for step in others if step not in first),
     ]
+
+
+def _is_early(step: Step, *, together: bool) -> bool:
+    """Whether a training comes before random search; `together` with the only finalist's."""
+    if together:
+        return not step.name.startswith(OF_RANDOM)
+    return step.name.startswith(FINALIST)
 
 
 def _is_measured(context: Context, place: Path) -> bool:

@@ -142,7 +142,8 @@ def trained_in_full(
     for step, name, title in kinds:
         place = home / "student" if name == "student" else home / "controls" / name
         kind = Kind.LABELS if step == "control" else KIND_OF.get(name, Kind.RECIPE)
-        first = FINALIST if of_search and name == "student" else str(home)
+        among = of_search and name == "student" and settings.finalists > 1
+        first = FINALIST if among else str(home)
         named = step_name(context.run, step, place)
         found.append(Training(named, title, place, kind, first, share))
         for seed in other_seeds(settings):

@@ -36,11 +36,13 @@ def real() -> Tensor:
 
 
 @pytest.mark.parametrize("together", [1, 160, 1 << 18], ids=["one", "two", "all"])
+@pytest.mark.parametrize("multiple", [1, 8], ids=["to-the-token", "padded"])
 @pytest.mark.parametrize("own", [True, False], ids=["among-queries", "queries-to-keys"])
 def test_value_and_gradient_are_those_of_autograd(
-    real: Tensor, together: int, own: bool, monkeypatch: pytest.MonkeyPatch
+    real: Tensor, together: int, multiple: int, own: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_TOGETHER", together)
+    monkeypatch.setattr(module, "_MULTIPLE", multiple)
     bias = torch.zeros(len(LENGTHS), 1, 1, 5).masked_fill(~real[:, None, None], NEVER)
     weights = real[:, None] / real.sum()
     found = []
@@ -87,3 +89,18 @@ def test_without_gradients_none_are_computed(real: Tensor) -> None:
     given = ((states(2, 0).requires_grad_(),) * 2, (states(4, 1),) * 2, bias, real[:, None].float())
     with torch.no_grad():
         assert not relation_divergence(*given).requires_grad  # type: ignore[arg-type]
+
+
+def test_examples_without_tokens_count_nothing() -> None:
+    """Batches are filled up to a multiple of examples."""
+    real = torch.tensor([[True, True, False], [False, False, False]])
+    bias = torch.zeros(2, 1, 1, 3).masked_fill(~real[:, None, None], NEVER)
+    ours, theirs = torch.randn(2, 2, 3, 2, requires_grad=True), torch.randn(2, 2, 3, 2)
+    weights = real[:, None].float()
+    alone = relation_divergence((ours[:1], ours[:1]), (theirs[:1],) * 2, bias[:1], weights[:1])
+    whole = relation_divergence((ours, ours), (theirs, theirs), bias, weights)
+    assert float(whole) == pytest.approx(float(alone))
+    whole.backward()
+    assert ours.grad is not None
+    assert not ours.grad[1].any()
+    assert not ours.grad[0, :, 2].any()

@@ -16,6 +16,7 @@ from support.processes import kdnas_child
 from support.stepwise import Stepwise
 
 from kdnas.files.artifact import content_of, key_of
+from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runs.time_budget import TimeBudget
 from kdnas.runtime.console import following
@@ -23,7 +24,9 @@ from kdnas.runtime.plan import Plan, Step
 from kdnas.runtime.side_by_side import can_fork
 from kdnas.space import Candidate
 from kdnas.workflow.distilling.distil import FullTraining
-from kdnas.workflow.distilling.train_side_by_side import train_side_by_side
+from kdnas.workflow.distilling.finalists import distil_finalists
+from kdnas.workflow.distilling.train_side_by_side import _is_faster_alone, train_side_by_side
+from kdnas.workflow.preparing.inputs import read_inputs
 from kdnas.workflow.preparing.prepare import Prepared
 
 MakeRun = Callable[..., Run]
@@ -83,6 +86,28 @@ def test_all_but_a_last_one_are_trained_and_told(
     assert content_of(due[0].folder) == before and not due[2].done(pipeline.settings)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "faster"),
+    [
+        ([10.0, 10.0, 10.0], True),  # 13 and then 10 seconds, in place of 26
+        ([20.0, 10.0, 10.0], False),  # 26 seconds beside 13 and 13, in place of 26 and 10
+        ([10.0, 0.0, 5.0], True),  # of one nobody knows: as if all were equally long
+    ],
+)
+def test_the_last_is_trained_alone_where_all_then_end_sooner(
+    make_run: MakeRun, seconds: list[float], faster: bool
+) -> None:
+    context = open_context(make_run(jobs=2))
+    student = Candidate(read_inputs(context).space.largest)
+    due = [FullTraining(student, context.run.folder / str(i)) for i in range(3)]
+    steps = [
+        Step(one.step_name(context.run), "", {"hidden": each}, slower=1.3)
+        for one, each in zip(due, seconds, strict=True)
+    ]
+    timed = replace(context, time=TimeBudget(plan=Plan(steps)))
+    assert _is_faster_alone(timed, due, 2) is faster
+
+
 def test_what_there_may_be_no_time_for_is_not_begun(make_run: MakeRun) -> None:
     pipeline = Stepwise(make_run(jobs=2))
     due = trainings(pipeline, 4)
@@ -123,15 +148,31 @@ def test_what_a_killed_process_trained_is_left_to_do(
     assert killed.done(pipeline.settings)
 
 
-def search_with(make_run: MakeRun, jobs: int, out: Path) -> Run:
+def test_controls_are_trained_beside_a_single_finalist(make_run: MakeRun) -> None:
+    pipeline = Stepwise(make_run(jobs=2, trials=2, sampler="tpe", cost="macs"))
+    pipeline.search()
+    distil_finalists(pipeline.prepared, pipeline.open_study())
+    made = checkpoints(pipeline.run.folder)
+    assert "student" in made and len(made) > 1
+    before = {(folder / WEIGHTS).read_bytes() for folder in made.values()}
+    report = pipeline.everything()
+    after = checkpoints(pipeline.run.folder).values()  # another may ship, and change places
+    assert before <= {(folder / WEIGHTS).read_bytes() for folder in after}
+    assert report.controls
+
+
+def search_with(make_run: MakeRun, jobs: int, out: Path, finalists: int = 2) -> Run:
     """A search of two trials and all that is trained in full."""
-    students = {"random_control": "full", "finalists": 2, "final_seeds": 2}
+    students = {"random_control": "full", "finalists": finalists, "final_seeds": 2}
     return make_run(trials=2, sampler="tpe", jobs=jobs, out=out, screen=2, cost="macs", **students)
 
 
 @pytest.mark.slow
-def test_a_search_ends_with_the_students_of_one_process(make_run: MakeRun, tmp_path: Path) -> None:
-    searched = search_with(make_run, 1, tmp_path / "searched")
+@pytest.mark.parametrize("finalists", [1, 2])
+def test_a_search_ends_with_the_students_of_one_process(
+    make_run: MakeRun, tmp_path: Path, finalists: int
+) -> None:
+    searched = search_with(make_run, 1, tmp_path / "searched", finalists)
     Stepwise(searched).search()
     found = dict[int, dict[str, Path]]()
     for jobs in (1, 2):

@@ -188,6 +188,17 @@ def test_each_of_a_family_is_reported_in_a_step_of_its_own(
     assert steps[steps.index(first) + 1].startswith("importance by magnitude")
 
 
+@pytest.mark.parametrize(("jobs", "place"), [(1, 1), (2, 3)])
+def test_controls_come_before_random_search_where_they_are_trained_beside_the_student(
+    make_run: Callable[..., Run], jobs: int, place: int
+) -> None:
+    context = open_context(make_run(trials=2, random_control="search", jobs=jobs))
+    names = [step.name for step in plan_search(context).plan.steps]
+    students = ["distil student", "distil hand-picked", "control fine-tuned"]
+    students.insert(place, "random search")
+    assert names[names.index("search") :] == ["search", *students, "report"]
+
+
 def test_a_job_says_where_it_is_in_its_plan(
     command: Said, finished_run: Path, tmp_path: Path
 ) -> None:
