@@ -24,6 +24,7 @@ from kdnas.study.winner import Winner, ranked_trials
 from kdnas.teachers.load import Teacher
 from kdnas.workflow.distilling.check_assistants import check_assistants
 from kdnas.workflow.distilling.choose import checkpoint_of
+from kdnas.workflow.distilling.train_students import controls_beside
 from kdnas.workflow.distilling.within_limit import distil_within_limit, on_this_machine
 from kdnas.workflow.pipeline import deliver
 from kdnas.workflow.planning.forecast import Forecast, follow, forecast, share_of_time
@@ -65,7 +66,12 @@ def distil_another(
                 trial = _taught(best_first[0], settings, inputs.space.assistants)
             else:
                 where = on_this_machine(context)
-                [trial] = distil_within_limit(prepared, best_first, speedup, place, where)
+                [trial] = distil_within_limit(
+                    *(prepared, best_first, speedup, place, where),
+                    beside=lambda one, at, fast: controls_beside(
+                        prepared, one, at, fast, home_of(context, one)
+                    ),
+                )
             home = home_of(context, trial)
             random = load_control(url, settings.study, CONTROL)
             own = home == run.folder

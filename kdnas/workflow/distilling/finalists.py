@@ -63,7 +63,8 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     place = partial(place_of_finalist, context)
     where = on_any_machine(context)
     # Nobody knows whose controls are needed while several are trained.
-    beside = partial(controls_beside, prepared) if settings.finalists == 1 else None
+    home, alone = context.run.folder, settings.finalists == 1
+    beside = partial(controls_beside, prepared, home=home) if alone else None
     found = distil_within_limit(
         *(prepared, best_first, settings.speedup, place, where, count),
         of_run=True,

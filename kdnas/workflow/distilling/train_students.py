@@ -69,22 +69,22 @@ def train_students(
 
 
 def controls_beside(
-    prepared: Prepared, winner: Winner, student: Path, fast: float | None
+    prepared: Prepared, winner: Winner, student: Path, fast: float | None, home: Path
 ) -> list[FullTraining]:
-    """What can be trained beside a search's only finalist, where trainings run side by side.
+    """What can be trained beside a student of a search, where trainings run side by side.
 
-    That is all of its report but what random search finds, which comes later.
+    That is all of its report but what random search finds, which may come later.
 
     Args:
         prepared: Of the run.
-        winner: The finalist; one whose assistants are missing is trained first.
+        winner: The student; one that has assistants waits for them, and its controls for it.
         student: Gets its checkpoint.
         fast: Its speed-up, timed at length; None where it was not.
+        home: The folder of its report.
     """
     context = prepared.context
     if winner.candidate.assistants or count_jobs(context, 2, prepared.meter.teacher_params) < 2:
         return []
-    home = context.run.folder
     controls = controls_of(prepared, winner, student, None, home, fast=fast)
     every = _every(context.settings, own_student(winner, student), winner.trial, controls, home)
     return longest_first(every)[1:]

@@ -23,6 +23,7 @@ from kdnas.runtime.console import following
 from kdnas.runtime.plan import Plan, Step
 from kdnas.runtime.side_by_side import can_fork
 from kdnas.space import Candidate
+from kdnas.workflow.another_trial import distil_another
 from kdnas.workflow.distilling.distil import FullTraining
 from kdnas.workflow.distilling.finalists import distil_finalists
 from kdnas.workflow.distilling.train_side_by_side import _is_faster_alone, train_side_by_side
@@ -159,6 +160,17 @@ def test_controls_are_trained_beside_a_single_finalist(make_run: MakeRun) -> Non
     after = checkpoints(pipeline.run.folder).values()  # another may ship, and change places
     assert before <= {(folder / WEIGHTS).read_bytes() for folder in after}
     assert report.controls
+
+
+def test_another_trials_controls_are_trained_beside_its_student(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline = Stepwise(make_run(jobs=2, trials=2, sampler="tpe", cost="macs"))
+    pipeline.search()
+    capsys.readouterr()
+    distil_another(pipeline.context, 1, None)
+    told = capsys.readouterr().out
+    assert told.index("2 students side by side") < told.index("trial-1 student: distilling")
 
 
 def search_with(make_run: MakeRun, jobs: int, out: Path, finalists: int = 2) -> Run:
