@@ -12,6 +12,7 @@ import psutil
 import torch
 
 from kdnas.errors import KdnasError
+from kdnas.runtime.formatting import several
 from kdnas.runtime.shown import quoted
 
 # Of the container that this process may run in: `QUOTA PERIOD` in microseconds, or `max PERIOD`.
@@ -84,7 +85,9 @@ def resolve_threads(wanted: int | str | None) -> tuple[int | None, str | None]:
         busy = f"{cores - free} of {cores} cores have other work: computing with {free}"
         return free, busy if free < cores else None
     if isinstance(wanted, int) and wanted > cores:
-        return cores, f"--threads {wanted}: this machine has {cores} cores; computing with those"
+        those = "it" if cores == 1 else "those"
+        there = f"this machine has {several(cores, 'core')}; computing with {those}"
+        return cores, f"--threads {wanted}: {there}"
     if wanted is None:
         return None, None
     if not str(wanted).isdecimal() or not int(wanted):

@@ -16,6 +16,8 @@ def test_threads_are_no_more_than_cores(monkeypatch: pytest.MonkeyPatch) -> None
         4,
         "--threads 64: this machine has 4 cores; computing with those",
     )
+    monkeypatch.setattr(cores, "usable_cores", lambda: 1)
+    assert resolve_threads(2) == (1, "--threads 2: this machine has 1 core; computing with it")
 
 
 @pytest.mark.parametrize(
