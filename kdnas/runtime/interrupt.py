@@ -50,12 +50,23 @@ def listening() -> Iterator[None]:
     heard = {number: usual for number, usual in own.items() if signal.getsignal(number) is usual}
     for number in heard:
         signal.signal(number, _on_signal)
+    reported = sys.unraisablehook
+
+    def report(unraisable: sys.UnraisableHookArgs) -> None:
+        """Says nothing of an interrupt that was swallowed: `check` raises it again."""
+        if not (_heard.came and isinstance(unraisable.exc_value, KeyboardInterrupt)):
+            reported(unraisable)
+
+    if heard:
+        sys.unraisablehook = report
     _heard.remedy = ""
     try:
         yield
     finally:
         for number, usual in heard.items():
             signal.signal(number, usual)
+        if heard:
+            sys.unraisablehook = reported
         _heard.came, _heard.held = False, 0
 
 

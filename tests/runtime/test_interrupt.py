@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 
 import pytest
@@ -32,7 +33,7 @@ def test_ctrl_c_counts_at_once() -> None:
         press()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_swallowed_one_ends_the_job_at_its_next_step(quiet: bool) -> None:
     with manner(quiet=quiet), progress("a job", 3) as advance:
@@ -40,6 +41,24 @@ def test_a_swallowed_one_ends_the_job_at_its_next_step(quiet: bool) -> None:
         swallowed()
         with pytest.raises(KeyboardInterrupt):
             advance("after")
+
+
+def test_what_is_swallowed_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = list[object]()
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: told.append(found.exc_type))
+
+    class Failing:
+        def __del__(self) -> None:
+            raise ValueError
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    usual = sys.unraisablehook
+    with listening():
+        swallowed()
+        Failing()
+        with pytest.raises(KeyboardInterrupt):
+            check()
+    assert told == [ValueError] and sys.unraisablehook is usual
 
 
 def test_it_waits_for_what_is_held() -> None:
