@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 from functools import cache
@@ -31,6 +32,17 @@ def lives(name: str) -> bool:
     _, pid, start = name.rsplit(":", 2)
     now = _start(int(pid))
     return now is not None and abs(now - int(start)) <= TOLERANCE
+
+
+def is_beside(name: str) -> bool:
+    """Whether a named process was forked by the same command as this one, to work beside it."""
+    parent = multiprocessing.parent_process()
+    if parent is None or not (is_here(name) and lives(name)):
+        return False
+    try:
+        return psutil.Process(int(name.split(":")[-2])).ppid() == parent.pid
+    except psutil.NoSuchProcess:  # it ended meanwhile
+        return False
 
 
 def _place() -> str:

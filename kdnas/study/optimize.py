@@ -48,6 +48,7 @@ from kdnas.study.workers import (
     claim,
     described,
     heartbeat,
+    of_others,
     retry,
 )
 
@@ -213,13 +214,17 @@ class _Search:
         return True
 
     def _wait_for(self, running: Sequence[FrozenTrial]) -> None:
-        """Waits for other workers, one of which may die; says so once that takes long."""
+        """Waits for other workers, one of which may die; says so once that takes long.
+
+        Of this command's own processes it says nothing: they are known to be at work.
+        """
         time.sleep(POLL_SECONDS)
         before, self.waited = self.waited, self.waited + POLL_SECONDS
-        if before < ANNOUNCE_SECONDS <= self.waited:
+        others = of_others(running) if before < ANNOUNCE_SECONDS <= self.waited else []
+        if others:
             self.say(
-                f"waiting for {several(len(running), 'trial')} of other processes: "
-                f"{described(running)}; what gives no sign of life for "
+                f"waiting for {several(len(others), 'trial')} of other processes: "
+                f"{described(others)}; what gives no sign of life for "
                 f"{self.settings.worker_timeout} s is tried again"
             )
 

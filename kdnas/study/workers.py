@@ -13,7 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdnas.runtime.console import say
-from kdnas.runtime.process import is_here, lives, process_name
+from kdnas.runtime.process import is_beside, is_here, lives, process_name
 from kdnas.space.architecture import FIELDS
 from kdnas.study.attributes import (
     ASKED,
@@ -47,6 +47,11 @@ def workers_here(study: Study) -> int:
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     names = {str(t.user_attrs[WORKER]) for t in running if WORKER in t.user_attrs}
     return sum(is_here(name) and lives(name) for name in names - {process_name()})
+
+
+def of_others(running: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those of some trials that no process works on which the same command started."""
+    return [t for t in running if not ((name := _worker_of(t)) and is_beside(name))]
 
 
 def described(running: Sequence[FrozenTrial]) -> str:

@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import optuna
 import psutil
 import pytest
 import torch
@@ -14,7 +15,10 @@ from support.processes import Child
 
 from kdnas.errors import KdnasError, MissedLimitError
 from kdnas.runtime.console import say
+from kdnas.runtime.process import is_beside, process_name
 from kdnas.runtime.side_by_side import Ask, can_fork, side_by_side
+from kdnas.study.attributes import WORKER
+from kdnas.study.workers import of_others
 
 pytestmark = pytest.mark.skipif(
     not can_fork(torch.device("cpu")), reason="processes are not forked here"
@@ -48,6 +52,32 @@ def test_each_asks_and_tells_this_process(
     said = capsys.readouterr().out.splitlines()
     assert said.count("all are done") == 1 and len(said) == 3
     assert {line.split()[0] for line in said if "so" in line} == {file.name for file in files}
+
+
+def test_processes_of_one_command_know_each_other(tmp_path: Path) -> None:
+    """A person is told of what others work on, not of the command's own processes."""
+    main = process_name()
+    names = dict[str, str]()
+
+    def answer(given: tuple[str, str]) -> dict[str, str]:
+        names[given[0]] = given[1]
+        return names
+
+    def work(ask: Ask) -> None:
+        own, known = str(os.getpid()), dict[str, str]()
+        while len(known) < 2:
+            known = ask((own, process_name()))
+        [beside] = [name for by, name in known.items() if by != own and name != "done"]
+        study = optuna.create_study()
+        for name in (beside, main, "node-3:boot-1:4711:99"):
+            study.ask().set_user_attr(WORKER, name)
+        (tmp_path / own).write_text(str([trial.number for trial in of_others(study.trials)]))
+        while sum(name == "done" for name in ask((f"{own} looked", "done")).values()) < 2:
+            pass  # the other still looks
+
+    side_by_side(2, work, answer, nothing)
+    assert not is_beside(main)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["[1, 2]"] * 2
 
 
 @pytest.mark.parametrize("error", [MissedLimitError("none is so fast"), ValueError(lambda: 0)])

@@ -18,7 +18,7 @@ from kdnas.scoring.evaluate import Evaluation
 from kdnas.scoring.scorer import Budget, Score
 from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.derivation import derive_choices
-from kdnas.study import optimize
+from kdnas.study import optimize, workers
 from kdnas.study.attributes import FIXED_ATTR, HEARTBEAT, RETRY_OF, WORKER
 from kdnas.study.samplers import make_sampler
 from kdnas.study.study import evaluated
@@ -78,7 +78,9 @@ def test_what_lost_a_parameter_while_it_was_proposed_is_not_tried_again(
     assert study.trials[-1].user_attrs[RETRY_OF] == 2
 
 
-def test_a_copied_run_tells_what_it_waits_for_and_goes_on(
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_copied_run_tells_what_others_are_at_and_goes_on(
+    beside: bool,
     study: optuna.Study,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -86,6 +88,7 @@ def test_a_copied_run_tells_what_it_waits_for_and_goes_on(
 ) -> None:
     monkeypatch.setattr(optimize, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(optimize, "ANNOUNCE_SECONDS", 0.1)
+    monkeypatch.setattr(workers, "is_beside", lambda _: beside)
     copied = at_work(study)
 
     def evaluate(candidate: Candidate, budget: Budget, costs: Any = None) -> Evaluation:
@@ -96,6 +99,9 @@ def test_a_copied_run_tells_what_it_waits_for_and_goes_on(
     [again] = evaluated(study)
     assert again.params == copied.params and again.user_attrs[RETRY_OF] == copied.number
     told = " ".join(capsys.readouterr().out.split())
+    if beside:  # by this command itself
+        assert "waiting" not in told
+        return
     assert told.count("waiting for 1 trial of other processes: 0 (process ") == 1
     assert f"(process {os.getpid()} on " in told and "no sign of life for 0.5 s is tried" in told
 
