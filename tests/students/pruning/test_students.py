@@ -96,6 +96,57 @@ def test_a_speed_up_that_nothing_reaches_is_missed(students: Callable[..., Prune
         students(lambda _: 1.5).counts(Pruning("magnitude", speedup=3.0))
 
 
+def size(counts: PrunedArchitecture) -> int:
+    return 8 * sum(counts.num_attention_heads) + sum(counts.intermediate_size)
+
+
+def test_the_smallest_is_tried_before_a_speed_up_is_refused(
+    students: Callable[..., PrunedStudents],
+) -> None:
+    """Timed, pruning gains next to nothing until most is gone: small steps do not get there."""
+    timed = dict[PrunedArchitecture, float]()
+
+    def speedup(counts: PrunedArchitecture) -> float:
+        found = TABLE.speedup(counts)
+        timed[counts] = 1.29 if found < 6 else found / 4
+        return timed[counts]
+
+    counts = students(speedup).counts(Pruning("magnitude", speedup=1.3))
+    assert timed[counts] >= 1.3 and len(timed) <= 12
+    assert timed[counts] == min(found for found in timed.values() if found >= MARGIN * 1.3)
+
+
+def test_what_is_refused_is_refused_of_the_smallest(
+    students: Callable[..., PrunedStudents],
+) -> None:
+    timed = list[PrunedArchitecture]()
+
+    def speedup(counts: PrunedArchitecture) -> float:
+        timed.append(counts)
+        return 1.19 if size(counts) > 100 else 1.1  # smaller, and slower: it is timed again
+
+    with pytest.raises(MissedLimitError) as refused:
+        students(speedup).counts(Pruning("magnitude", speedup=1.3))
+    smallest = min(timed, key=size)
+    assert size(smallest) == 8 and timed.count(smallest) == 3
+    assert f"the smallest student ({smallest.label}), timed" in str(refused.value)
+    assert "is 1.10 times as fast at best" in str(refused.value)
+
+
+def test_a_lucky_timing_of_a_large_student_does_not_end_it(
+    students: Callable[..., PrunedStudents],
+) -> None:
+    """The first is far too slow, and timed once as fast enough."""
+    timed = list[PrunedArchitecture]()
+
+    def speedup(counts: PrunedArchitecture) -> float:
+        timed.append(counts)
+        return 2.1 if len(timed) == 1 else 0.6 * TABLE.speedup(counts)
+
+    counts = students(speedup).counts(Pruning("magnitude", speedup=2.0))
+    assert MARGIN * 2.0 <= 0.6 * TABLE.speedup(counts) < 2.3
+
+
 def test_keys_name_the_student_that_is_pruned_further(
     students: Callable[..., PrunedStudents], tmp_path: Path
 ) -> None:
