@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.measure import count_macs, count_params
-from kdnas.scoring.costs import CostMeter, margin_of
+from kdnas.scoring.costs import TIMES, CostMeter, margin_of
 from kdnas.space import (
     NOT_PRUNED,
     Architecture,
@@ -105,12 +105,13 @@ def check_prunable_to(pruning: Pruning, space: SearchSpace, meter: CostMeter) ->
     whole, speedup = space.pruned_teacher(pruning), pruning.speedup
     none = [0] * whole.num_hidden_layers
     least = PrunedArchitecture.of(whole, [1, *none[1:]], none)
-    found = meter.at_best([meter.of_shape(least)], [speedup])[0].speedup
+    found = meter.best_speedup(meter.of_shape(least), speedup)
     if found < speedup:
         raise KdnasError(
             f"--speedup {speedup:g} is out of reach by pruning: {_layers(pruning)} with one head "
-            f"and no feed-forward neurons is {found:.1f} times as fast; give less, fewer layers "
-            "with --kept-layers, or a smaller shape with --architecture"
+            f"and no feed-forward neurons is {found:.2f} times as fast at the best of {TIMES} "
+            "timings; give less, fewer layers with --kept-layers, or a smaller shape with "
+            "--architecture"
         )
 
 
@@ -143,11 +144,13 @@ def check_reachable(limits: Limits, space: SearchSpace, meter: CostMeter) -> Non
         )
     if limits.speedup is None:
         return
-    speedup, label = meter.of_model(models[space.smallest]).speedup, space.smallest.label
-    if speedup < REACHABLE_SHARE * limits.speedup:
+    least, label = REACHABLE_SHARE * limits.speedup, space.smallest.label
+    speedup = meter.best_speedup(models[space.smallest], least)
+    if speedup < least:
         raise KdnasError(
             f"--speedup {limits.speedup:g} is out of reach: the smallest student of the space, "
-            f"{label}, is {speedup:.2f} times as fast as the teacher; give less, or none"
+            f"{label}, is {speedup:.2f} times as fast as the teacher at the best of {TIMES} "
+            "timings; give less, or none"
         )
 
 

@@ -63,6 +63,7 @@ from kdnas.workflow.preparing.inputs import (
     check_same_data,
     check_total,
     drop_teacher,
+    keep_limits,
     load_given_teacher,
     read_inputs,
 )
@@ -115,6 +116,7 @@ def _find(ready: _Ready, *, finish: bool) -> Report:
     if ready.changed:
         drop_teacher(run)
     run.save()
+    keep_limits(context, inputs)
     say(f"run folder: {run.folder}")
     with follow(ready.forecast), tracking(settings, run.folder) as track:
         run.log("machine", host=platform.node(), **context.runtime.describe())

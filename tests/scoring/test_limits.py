@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -14,7 +16,9 @@ from support.stepwise import Stepwise
 from kdnas.errors import KdnasError
 from kdnas.measure import count_params
 from kdnas.runs.run_folder import Run
+from kdnas.scoring.costs import FINAL, CostMeter, Costs
 from kdnas.space import Candidate
+from kdnas.workflow.preparing.inputs import check_limits, keep_limits
 
 
 @pytest.mark.parametrize(
@@ -84,3 +88,50 @@ def test_a_limit_that_a_trial_kept_is_not_timed_again(make_run: Callable[..., Ru
         else:
             with pytest.raises(KdnasError, match="--speedup 500 is out of reach"):
                 steps.check_limits()
+
+
+def timed_as(monkeypatch: pytest.MonkeyPatch, found: list[float]) -> list[int]:
+    """Gives one speed-up after another to what is timed; returns how long each timing was."""
+    script, asked, usual = iter(found), list[int](), CostMeter.of_model
+
+    def of_model(meter: CostMeter, student: Any, longer: int = 1) -> Costs:
+        asked.append(longer)
+        return replace(usual(meter, student), speedup=next(script))
+
+    monkeypatch.setattr(CostMeter, "of_model", of_model)
+    return asked
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+@pytest.mark.parametrize(
+    ("found", "reached"), [([2.5], True), ([0.3, 2.5], True), ([0.3, 0.5, 0.4], False)]
+)
+def test_a_speed_up_is_refused_after_several_timings_alone(
+    make_run: Callable[..., Run],
+    monkeypatch: pytest.MonkeyPatch,
+    pruned: bool,
+    found: list[float],
+    reached: bool,
+) -> None:
+    asked = timed_as(monkeypatch, found)
+    steps = Stepwise(make_run(speedup=2, pruned="magnitude" if pruned else None))
+    if reached:
+        steps.check_limits()
+    else:
+        with pytest.raises(KdnasError, match=r"is 0\.50 times as fast .*at the best of 3 timings"):
+            steps.check_limits()
+    assert asked == [1, FINAL, FINAL][: len(found)]
+
+
+def test_a_run_that_began_within_reach_is_not_refused_later(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = timed_as(monkeypatch, [2.5, 0.1, 0.1, 0.1])
+    steps = Stepwise(make_run(speedup=2))
+    steps.check_limits()
+    keep_limits(steps.context, steps.inputs)
+    steps.check_limits()
+    assert len(asked) == 1
+    harder = replace(steps.context, settings=steps.settings.model_copy(update={"speedup": 3.0}))
+    with pytest.raises(KdnasError, match="--speedup 3 is out of reach"):
+        check_limits(harder, steps.inputs)

@@ -6,7 +6,7 @@ import copy
 import math
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from kdnas.runtime.device import device_named
 from kdnas.scoring.costs import CostMeter
 from kdnas.scoring.limits import Limits, check_prunable_to, check_reachable
 from kdnas.scoring.scorers import find_scorer
-from kdnas.space import NOT_PRUNED, SearchSpace
+from kdnas.space import NOT_PRUNED, Pruning, SearchSpace
 from kdnas.space.given_shape import with_assistants
 from kdnas.students import empty_student
 from kdnas.students.static import check_static
@@ -250,24 +250,60 @@ def drop_teacher(run: Run) -> None:
 
 
 def check_limits(context: Context, inputs: Inputs) -> None:
-    """Raises KdnasError where no candidate can meet the limits, before the teacher is trained."""
-    settings, spec, space = context.settings, inputs.data.spec, inputs.space
-    limits, study = Limits.of(settings), study_of(context) if settings.searches else None
+    """Raises KdnasError where no candidate can meet the limits, before the teacher is trained.
+
+    What the run knows to be in reach is not timed again: that could refuse a run that goes on.
+    """
+    study = study_of(context) if context.settings.searches else None
     if study is not None and has_score(study):  # one of its trials kept them
         return
-    asked = () if settings.searches else space.prunings  # a search may do without
-    fastest = max(asked, key=lambda one: one.speedup, default=NOT_PRUNED)
+    limits, fastest = _asked_limits(context, inputs)
+    if (limits or fastest.speedup) and not _within_reach(context, inputs).done():
+        _time_limits(context, inputs, limits, fastest)
+
+
+def keep_limits(context: Context, inputs: Inputs) -> None:
+    """Keeps in a run that its limits were found to be in reach."""
+    limits, fastest = _asked_limits(context, inputs)
     if limits or fastest.speedup:
-        config = copy.deepcopy(inputs.config)
-        config.update(spec.head_config)
-        with torch.random.fork_rng(devices=[]):
-            teacher = empty_student(config, space.teacher, spec.task_type).eval()
-        teacher.to(context.runtime.device)  # type: ignore[arg-type]
-        meter = CostMeter(teacher, settings, inputs.vocabularies)
-        if fastest.speedup:
-            check_prunable_to(fastest, space, meter)
-        else:
-            check_reachable(limits, space, meter)
+        _within_reach(context, inputs).get(dict)
+
+
+def _asked_limits(context: Context, inputs: Inputs) -> tuple[Limits, Pruning]:
+    """The limits of a run, and the pruning that has to reach the highest speed-up."""
+    settings = context.settings
+    asked = () if settings.searches else inputs.space.prunings  # a search may do without
+    return Limits.of(settings), max(asked, key=lambda one: one.speedup, default=NOT_PRUNED)
+
+
+def _within_reach(context: Context, inputs: Inputs) -> Artifact[dict[str, Any]]:
+    """Done where a run's limits, of these shapes so timed, were found to be in reach."""
+    settings, space = context.settings, inputs.space
+    limits, fastest = _asked_limits(context, inputs)
+    shapes = (space.teacher, space.smallest, space.narrowest)
+    key = {
+        "limits": asdict(limits),
+        "pruning": fastest.params,
+        "shapes": [shape.params for shape in shapes],
+        "vocabularies": [*space.vocabularies],
+        "timed": [settings.latency_batch, settings.latency_length, settings.latency_runtime],
+    }
+    return context.run.step("limits", key)
+
+
+def _time_limits(context: Context, inputs: Inputs, limits: Limits, fastest: Pruning) -> None:
+    """Refuses limits, or a pruning to a speed-up, that a teacher without training rules out."""
+    settings, spec, space = context.settings, inputs.data.spec, inputs.space
+    config = copy.deepcopy(inputs.config)
+    config.update(spec.head_config)
+    with torch.random.fork_rng(devices=[]):
+        teacher = empty_student(config, space.teacher, spec.task_type).eval()
+    teacher.to(context.runtime.device)  # type: ignore[arg-type]
+    meter = CostMeter(teacher, settings, inputs.vocabularies)
+    if fastest.speedup:
+        check_prunable_to(fastest, space, meter)
+    else:
+        check_reachable(limits, space, meter)
 
 
 def check_same_data(context: Context, data: RunData) -> None:
