@@ -15,9 +15,11 @@ from support.stepwise import Stepwise
 
 from kdnas.errors import KdnasError
 from kdnas.measure import count_params
+from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.costs import FINAL, CostMeter, Costs
 from kdnas.space import Candidate
+from kdnas.workflow import pipeline
 from kdnas.workflow.preparing.inputs import check_limits, keep_limits
 
 
@@ -46,12 +48,12 @@ def test_the_smallest_student_keeps_a_limit_of_its_own_size(make_run: Callable[.
     params = count_params(free.mini.start(Candidate(free.space.smallest)).model)
     for limit, reached in ((params, True), (params - 1, False)):
         shutil.rmtree(free.run.folder)
-        pipeline = Stepwise(make_run(max_params=limit))
+        steps = Stepwise(make_run(max_params=limit))
         if reached:
-            pipeline.check_limits()
+            steps.check_limits()
         else:
             with pytest.raises(KdnasError, match=f"has {params:,}"):
-                pipeline.check_limits()
+                steps.check_limits()
 
 
 def test_narrow_embeddings_may_keep_a_limit_that_the_smallest_layers_break(
@@ -67,12 +69,12 @@ def test_narrow_embeddings_may_keep_a_limit_that_the_smallest_layers_break(
     assert narrow < small, "a table of width 32 has most of the parameters"
     for limit, reached in ((narrow, True), (narrow - 1, False)):
         shutil.rmtree(free.run.folder)
-        pipeline = Stepwise(make_run(**electra, max_params=limit))
+        steps = Stepwise(make_run(**electra, max_params=limit))
         if reached:
-            pipeline.check_limits()
+            steps.check_limits()
         else:
             with pytest.raises(KdnasError, match=f"1x8 .* e4 .*, has {narrow:,}"):
-                pipeline.check_limits()
+                steps.check_limits()
 
 
 def test_a_limit_that_a_trial_kept_is_not_timed_again(make_run: Callable[..., Run]) -> None:
@@ -135,3 +137,18 @@ def test_a_run_that_began_within_reach_is_not_refused_later(
     harder = replace(steps.context, settings=steps.settings.model_copy(update={"speedup": 3.0}))
     with pytest.raises(KdnasError, match="--speedup 3 is out of reach"):
         check_limits(harder, steps.inputs)
+
+
+def test_a_run_that_was_stopped_early_goes_on_whatever_is_timed(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed_as(monkeypatch, [2.5, 0.1, 0.1, 0.1])
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "prepare", stop)
+    context = open_context(make_run(speedup=2))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.find_student(context)

@@ -91,6 +91,20 @@ def test_one_lucky_timing_is_not_enough(students: Callable[..., PrunedStudents])
     assert TABLE.speedup(counts) >= 2.0
 
 
+def test_one_slow_timing_does_not_rule_a_student_out(
+    students: Callable[..., PrunedStudents],
+) -> None:
+    """The second timing of each is that of a busy machine."""
+    times = dict[PrunedArchitecture, int]()
+
+    def speedup(counts: PrunedArchitecture) -> float:
+        times[counts] = times.get(counts, 0) + 1
+        return (0.1 if times[counts] == 2 else 1.0) * TABLE.speedup(counts)
+
+    counts = students(speedup).counts(Pruning("magnitude", speedup=2.0))
+    assert times[counts] == 3 and TABLE.speedup(counts) < 2.3
+
+
 def test_a_speed_up_that_nothing_reaches_is_missed(students: Callable[..., PrunedStudents]) -> None:
     with pytest.raises(MissedLimitError, match="no pruning reaches 3 times .* is 1.50 times"):
         students(lambda _: 1.5).counts(Pruning("magnitude", speedup=3.0))
