@@ -4,7 +4,8 @@
 
 Every student is trained on as many examples in batches of each size, with a learning rate scaled by
 a power of the size; what ranks right is a training several times as long in the usual batches. The
-sizes take turns for each student.
+sizes take turns for each student. `--json` writes the entry `batch-size`; `tau` is None of one
+student.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ import argparse
 from typing import Any
 
 import numpy as np
-from command_line import a_count, a_file, a_result, in_one_line
-from scipy.stats import kendalltau
+from command_line import a_count, a_file, a_result, above_0, in_one_line, write_entry
 from setting import Setting, make_setting, read_sentences, seconds_of
 
-from kdnas.config import Settings
-from kdnas.files.atomic import write_json
+from kdnas.config import Settings, validated
 from kdnas.scoring.mini_kd import MiniKD
+from kdnas.scoring.rank_agreement import agreement
 from kdnas.space import Architecture, Candidate
 
 USUAL = Settings.model_fields["batch_size"].default
@@ -55,8 +55,8 @@ def main() -> None:
     }
     found: dict[str, Any] = {name: {"scores": [], "seconds": []} for name in kinds}
     right = []
+    long = validated({"threads": args.threads, "mini_epochs": base.mini_epochs * args.longer})
     for shape in shapes:
-        long = base.model_copy(update={"mini_epochs": base.mini_epochs * args.longer})
         right.append(trained(setting, shape, long)[0])
         for name, (size, power) in kinds.items():
             rate = base.mini_lr * (size / USUAL) ** power
@@ -71,10 +71,11 @@ def main() -> None:
         speed = np.exp(np.mean(np.log(usual["seconds"]) - np.log(part["seconds"])))
         worse = float(np.mean(usual["scores"]) - np.mean(part["scores"]))
         part |= {"speed": float(speed), "worse": worse}
-        part["tau"] = float(kendalltau(part["scores"], right).statistic)
-        print(f"| {name} | {speed:.2f} | {worse:+.4f} | {part['tau']:.3f} |")
+        part["tau"] = agreement(part["scores"], right, resamples=1).tau
+        tau = "-" if part["tau"] is None else f"{part['tau']:.3f}"
+        print(f"| {name} | {speed:.2f} | {worse:+.4f} | {tau} |")
     if args.json:
-        write_json(args.json, {"students": args.students, "long": right, **found})
+        write_entry(args.json, "batch-size", {"students": args.students, "long": right, **found})
 
 
 def _grid(args: argparse.Namespace) -> list[tuple[int, float]]:
@@ -97,7 +98,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batches", type=a_count, nargs="+", default=[64, 128])
     parser.add_argument("--powers", type=float, nargs="+", default=[0.5, 1.0])
     parser.add_argument(
-        "--longer", type=float, default=4, help="Epochs of the long training, times."
+        "--longer", type=above_0, default=4.0, help="Epochs of the long training, times."
     )
     parser.add_argument(
         "--threads", type=a_count, default=1, help="As a candidate side by side has."

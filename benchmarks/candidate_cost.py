@@ -5,6 +5,8 @@ training, scoring. Three sweeps, each from the same base (3x384, 1,000 examples 
 epoch), every point the median over turns. Example:
 
     python benchmarks/candidate_cost.py --html candidate_cost.html
+
+`--json` writes the entry `candidate-cost`.
 """
 
 from __future__ import annotations
@@ -14,12 +16,11 @@ import statistics
 from pathlib import Path
 
 import plotly.graph_objects as go
-from command_line import a_count, a_file, a_result, in_one_line
+from command_line import a_count, a_file, a_result, in_one_line, write_entry
 from plotly.subplots import make_subplots
 from setting import Setting, make_setting, read_sentences, seconds_of
 
 from kdnas.config import Settings
-from kdnas.files.atomic import write_json
 from kdnas.measure import count_params
 from kdnas.space import Candidate
 
@@ -94,7 +95,7 @@ def main() -> None:
         ],
     }
     if arguments.json:
-        write_json(arguments.json, sweeps)
+        write_entry(arguments.json, "candidate-cost", sweeps)
     if arguments.html:
         plot(sweeps).write_html(arguments.html)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from kdnas.errors import KdnasError
-from kdnas.files.atomic import check_writable, read_json
+from kdnas.files.atomic import check_writable, read_json, write_json
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # What stands in a recorded command for what is of one machine, by option.
@@ -46,6 +48,17 @@ def none_or_more(text: str) -> int:
     return int(text)
 
 
+def above_0(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, not {text!r}")
+    return value
+
+
 def a_file(text: str) -> Path:
     """A file that is there."""
     if not Path(text).is_file():
@@ -56,7 +69,7 @@ def a_file(text: str) -> Path:
 def a_result(text: str) -> Path:
     """A file to write once all is computed: its folder is made now, and what cannot be is told now.
 
-    What is in it stays but for an entry, so that a file that is no JSON is refused.
+    What is in it stays but for an entry, so that a file that is no JSON object is refused.
     """
     path = Path(text)
     try:
@@ -66,9 +79,25 @@ def a_result(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"cannot write {text}: {error}") from None
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a folder; give a file")
-    if path.suffix == ".json" and path.exists() and path.stat().st_size and read_json(path) is None:
-        raise argparse.ArgumentTypeError(f"{text} is not JSON; give another file")
+    if path.suffix == ".json" and path.exists() and path.stat().st_size:
+        if (whole := read_json(path)) is None:
+            raise argparse.ArgumentTypeError(f"{text} is not JSON; give another file")
+        if not isinstance(whole, dict):
+            raise argparse.ArgumentTypeError(f"{text} is JSON, but no object; give another file")
     return path
+
+
+def entry_in(file: Path, name: str) -> dict[str, Any]:
+    """An entry of a file of results; empty where it has none, or is no such file."""
+    whole = read_json(file)
+    found = whole.get(name) if isinstance(whole, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def write_entry(file: Path, name: str, entry: Mapping[str, Any]) -> None:
+    """Writes an entry, with the command that made it; the others of the file stay."""
+    made = {**entry, "command": this_command()}
+    write_json(file, {**(read_json(file) or {}), name: made})
 
 
 def a_part(text: str) -> tuple[int, int]:
@@ -81,7 +110,9 @@ def a_part(text: str) -> tuple[int, int]:
 
 def this_command() -> str:
     """The command that runs, as results keep it: without the folders of one machine."""
-    words, option = ["python", f"benchmarks/{Path(sys.argv[0]).name}"], ""
+    script, home = Path(sys.argv[0]).resolve(), CHECKOUT / "benchmarks"
+    called = script.relative_to(home) if script.is_relative_to(home) else script.name
+    words, option = ["python", f"benchmarks/{called}"], ""
     for given in sys.argv[1:]:
         for word in given.split("=", 1) if given.startswith("--") else [given]:
             option = word if word.startswith("--") else option

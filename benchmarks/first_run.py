@@ -16,10 +16,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from command_line import a_count, a_result, in_one_line, this_command
+from command_line import a_count, a_result, in_one_line, write_entry
 from seq2seq import finished
 
-from kdnas.files.atomic import read_json, write_json
 from kdnas.report.model import Report
 from kdnas.workflow.api import new_run
 
@@ -44,9 +43,7 @@ def main() -> None:
         rows.append({"seed": seed, **figures(report)})
     print("\n".join(table(rows)))
     if args.json:
-        whole = read_json(args.json) or {}
-        whole["first-run"] = {"runs": rows, **gains(rows), "command": this_command()}
-        write_json(args.json, whole)
+        write_entry(args.json, "first-run", {"runs": rows, **gains(rows)})
 
 
 def figures(report: Report) -> dict[str, Any]:

@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import tests_path  # noqa: F401
-from command_line import a_count, a_result, in_one_line, none_or_more, this_command
+from command_line import a_count, a_result, in_one_line, none_or_more, write_entry
 from support.processes import Child, kdnas_child
 from support.tiny import save_mrpc, save_teacher
 
 from kdnas.errors import KdnasError
-from kdnas.files.atomic import read_json, write_json
 from kdnas.runtime.console import say
 
 FLAGS = {
@@ -66,11 +65,10 @@ def main() -> None:
             different = ", ".join(name for name, part in whole.items() if result[name] != part)
             found["different"] += bool(different)
             say(f"round {i + 1}: {f'DIFFERENT {different}' if different else 'the same'}; {found}")
-    found["command"] = this_command()
     for key, value in found.items():
         print(f"{key}: {value}")
     if args.json:
-        write_json(args.json, (read_json(args.json) or {}) | {"kills": found})
+        write_entry(args.json, "kills", found)
 
 
 def _started(run: Path, teacher: Path, data: Path) -> Child:

@@ -9,6 +9,8 @@
 The methods take turns, and the figures are medians over the turns. Example:
 
     python benchmarks/minikd.py --json minikd.json
+
+`--json` writes the entry `mini-kd`.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from command_line import a_count, a_file, a_result, in_one_line
+from command_line import a_count, a_file, a_result, in_one_line, write_entry
 from predecessor import Predecessor
 from setting import Setting, make_setting, read_sentences, seconds_of
 
@@ -37,7 +39,6 @@ from kdnas.distillation.precision import working_precision
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.signals import NoSignal
 from kdnas.distillation.training import predict, train
-from kdnas.files.atomic import write_json
 from kdnas.measure.quiet import finish_queue
 from kdnas.space import Architecture
 from kdnas.teachers.load import teacher_source
@@ -156,9 +157,8 @@ class PeakMemory:
         self.megabytes = (self.most - self.first) / 1e6
 
 
-def measure(shape: str, setting: Setting, arguments: Any) -> dict[str, Any]:
+def measure(architecture: Architecture, setting: Setting, arguments: Any) -> dict[str, Any]:
     """All methods on one student, in turn."""
-    architecture = setting.architecture(shape)
     speeds: dict[str, list[float]] = {method: [] for method in METHODS}
     memory: dict[str, float] = {}
     for _ in range(arguments.repeats):
@@ -246,6 +246,7 @@ def main() -> None:
     settings = Settings(batch_size=arguments.batch, threads=arguments.threads)
     texts = read_sentences(arguments.text, arguments.examples)
     setting = make_setting(texts, arguments.length, settings, arguments.teacher)
+    students = [*map(setting.architecture, arguments.students)]
     lengths = setting.proxy.data.lengths
     report: dict[str, Any] = {
         "environment": setting.runtime.describe(),
@@ -258,7 +259,7 @@ def main() -> None:
             "seconds": setting.store_seconds,
             "examples_a_second": len(lengths) / setting.store_seconds,
         },
-        "rows": [measure(shape, setting, arguments) for shape in arguments.students],
+        "rows": [measure(student, setting, arguments) for student in students],
     }
     for method in RATIOS:
         ratios = [row[f"vs_{method}"] for row in report["rows"]]
@@ -266,7 +267,7 @@ def main() -> None:
     report["stages"] = stages(setting)
     print_report(report)
     if arguments.json:
-        write_json(arguments.json, report)
+        write_entry(arguments.json, "mini-kd", report)
 
 
 if __name__ == "__main__":

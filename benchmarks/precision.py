@@ -1,6 +1,8 @@
 """Does bf16 rank students as fp32 does? Mini-KD of the same students in both, Kendall's tau.
 
 python benchmarks/precision.py --students 14
+
+`--json` writes the entry `precision`: `tau`, None of one student, and losses and seconds.
 """
 
 from __future__ import annotations
@@ -9,13 +11,12 @@ import argparse
 import time
 
 import numpy as np
-from command_line import a_count, a_file, a_result, in_one_line
-from scipy.stats import kendalltau
+from command_line import a_count, a_file, a_result, above_0, in_one_line, write_entry
 from setting import make_setting, read_sentences
 
-from kdnas.config import Settings
+from kdnas.config import validated
 from kdnas.errors import KdnasError
-from kdnas.files.atomic import write_json
+from kdnas.scoring.rank_agreement import agreement
 from kdnas.space import Architecture, Candidate, SearchSpace
 
 
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--text", type=a_file)
     parser.add_argument("--students", type=a_count, default=14)
     parser.add_argument("--examples", type=a_count, default=1200)
-    parser.add_argument("--epochs", type=float, default=2)
+    parser.add_argument("--epochs", type=above_0, default=2.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=a_result)
     arguments = parser.parse_args()
@@ -48,7 +49,7 @@ def main() -> None:
     losses: dict[str, list[float]] = {}
     seconds: dict[str, float] = {}
     for precision in ("fp32", "bf16"):
-        settings = Settings(precision=precision, mini_epochs=arguments.epochs)
+        settings = validated({"precision": precision, "mini_epochs": arguments.epochs})
         setting = make_setting(texts, 128, settings, arguments.teacher)
         config = setting.teacher.model.config
         space = SearchSpace.from_teacher(config, setting.teacher.name, {})
@@ -59,13 +60,14 @@ def main() -> None:
         seconds[precision] = time.perf_counter() - start
         for student, loss in zip(students, losses[precision], strict=True):
             print(precision, student.label, f"{loss:.4f}")
-    tau = float(kendalltau(losses["fp32"], losses["bf16"]).statistic)
+    tau = agreement(losses["fp32"], losses["bf16"], resamples=1).tau
     worst = float(np.abs(np.subtract(losses["fp32"], losses["bf16"])).max())
-    print(f"Kendall's tau {tau:.3f} over {len(students)} students; largest difference {worst:.4f}")
+    shown = "-" if tau is None else f"{tau:.3f}"
+    print(f"Kendall's tau {shown} over {len(students)} students; largest difference {worst:.4f}")
     print(f"seconds: {seconds}")
     if arguments.json:
         report = {"tau": tau, "losses": losses, "students": [s.label for s in students]}
-        write_json(arguments.json, {**report, "seconds": seconds})
+        write_entry(arguments.json, "precision", {**report, "seconds": seconds})
 
 
 if __name__ == "__main__":

@@ -6,20 +6,22 @@ With `--cpu-time`, one thread's processor time is taken instead of the wall cloc
 machine makes a long pass wait, and a short one not. Example:
 
     python benchmarks/runtimes.py --cpu-time --json runtimes.json
+
+`--json` writes the entry `runtimes`.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from typing import Any
 
 import numpy as np
 import torch
-from command_line import a_count, a_result, in_one_line
+from command_line import a_count, a_result, in_one_line, write_entry
 from scipy.stats import kendalltau
 from setting import shaped
 
-from kdnas.files.atomic import write_json
 from kdnas.measure import LatencySettings, Timed, take_turns
 from kdnas.measure.latency import Clock
 from kdnas.measure.onnx import in_runtime, runtime_name
@@ -101,8 +103,12 @@ def main() -> None:
         kept = {
             name: dict(zip(args.shapes, c.tolist(), strict=True)) for name, c in columns.items()
         }
-        whole = {"speedup": kept, "teacher_ms": {k: float(v[0]) for k, v in teachers.items()}}
-        write_json(args.json, {**whole, "runtimes": names, "threads": torch.get_num_threads()})
+        whole: dict[str, Any] = {
+            "speedup": kept,
+            "teacher_ms": {k: float(v[0]) for k, v in teachers.items()},
+        }
+        whole |= {"runtimes": names, "threads": torch.get_num_threads()}
+        write_entry(args.json, "runtimes", whole)
 
 
 if __name__ == "__main__":

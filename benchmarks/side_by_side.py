@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import tests_path  # noqa: F401
-from command_line import a_count, a_result, in_one_line, this_command
+from command_line import a_count, a_result, in_one_line, write_entry
 from support.stepwise import Stepwise
 
 from kdnas.config import Settings
 from kdnas.config.read import read_yaml
-from kdnas.files.atomic import read_json, write_json
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.cores import usable_cores
 from kdnas.study.study import evaluated
@@ -49,7 +48,7 @@ def main() -> None:
     for key, value in found.items():
         print(f"{key}: {value}")
     if args.json:
-        write_json(args.json, (read_json(args.json) or {}) | {"side-by-side": found})
+        write_entry(args.json, "side-by-side", found)
 
 
 def _search(folder: Path, jobs: int, trials: int) -> tuple[float, dict[str, float]]:
@@ -79,7 +78,6 @@ def _summary(
         "ratio": round(medians[1] / medians[args.jobs], 2),
         "largest_difference_of_a_loss": max(abs(one[k] - many[k]) for k in one.keys() & many),
         "jobs": args.jobs,
-        "command": this_command(),
     }
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import tests_path  # noqa: F401
-from command_line import a_count, a_result, in_one_line, this_command
+from command_line import a_count, a_result, in_one_line, write_entry
 from optuna.study import Study
 from optuna.trial import TrialState
 from support.postgresql import own_postgresql
@@ -33,7 +33,6 @@ from support.tiny import save_mrpc, save_teacher
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.files.atomic import read_json, write_json
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.process import is_here
@@ -63,11 +62,10 @@ def main() -> None:
         kills, codes = soak(run, args)
         found = counted(run, kills) | {"seconds": round(time.perf_counter() - start)}
     found["workers"], found["exit_codes"] = args.workers, codes
-    found["command"] = this_command()
     for key, value in found.items():
         print(f"{key}: {value}")
     if args.json:
-        write_json(args.json, (read_json(args.json) or {}) | {"soak": found})
+        write_entry(args.json, "soak", found)
 
 
 def make_run(folder: Path, url: str, args: argparse.Namespace) -> Run:

@@ -24,7 +24,7 @@ import time
 from typing import Any
 
 import torch
-from command_line import a_count, a_file, a_result, in_one_line, this_command
+from command_line import a_count, a_file, a_result, above_0, in_one_line, this_command
 from minikd import WARM_UP_STEPS, geometric_mean, kdnas, predecessor
 from setting import Setting, make_setting, read_sentences, seconds_of
 
@@ -119,9 +119,10 @@ def bare(setting: Setting, architecture: Architecture, batch: int, *, compiled: 
         return len(data) / seconds_of(steps)
 
 
-def measured(setting: Setting, shape: str, args: argparse.Namespace) -> dict[str, Any]:
+def measured(
+    setting: Setting, architecture: Architecture, args: argparse.Namespace
+) -> dict[str, Any]:
     """All methods on one student, by turns."""
-    architecture = setting.architecture(shape)
     speeds: dict[str, list[float]] = {method: [] for method in METHODS}
     limits: dict[str, list[float]] = {}
     for _ in range(args.repeats):
@@ -155,14 +156,15 @@ def main() -> None:
     settings = Settings(batch_size=args.batch, device=args.device)
     texts = read_sentences(args.text, args.examples)
     setting = make_setting(texts, args.length, settings, args.teacher)
+    students = [*map(setting.architecture, args.students)]
     setting.start(setting.architecture("teacher"))  # measures what the teacher can spare
     if not can_fork(setting.runtime.device):
         args.jobs = 1
     print("| student |", " | ".join(METHODS), "| search : predecessor | one : limit |")
     print("|---" * (len(METHODS) + 3) + "|")
     rows = []
-    for shape in args.students:
-        row = measured(setting, shape, args)
+    for architecture in students:
+        row = measured(setting, architecture, args)
         rows.append(row)
         cells = " | ".join(f"{row[m]:,.0f}" for m in METHODS)
         ratios = row["search"] / row["predecessor"], row["one"] / row["limit"]
@@ -204,7 +206,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--students", nargs="+", default=["3x384", "6x192", "2x128", "6x384"])
     parser.add_argument("--examples", type=a_count)
-    parser.add_argument("--epochs", type=float, help="Of one, and of search on a GPU.")
+    parser.add_argument("--epochs", type=above_0, help="Of one, and of search on a GPU.")
     parser.add_argument("--length", type=a_count, default=50, help="Tokens a sentence at most.")
     parser.add_argument("--batch", type=a_count)
     parser.add_argument("--jobs", type=a_count, default=usable_cores())

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from command_line import a_file, in_one_line
+from command_line import a_file, entry_in, in_one_line
 from quality import TEACHER, rows_in, spread
 from scipy.stats import ttest_rel
 
@@ -272,10 +272,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The first table of docs/results.md.")
     parser.add_argument("file", type=a_file, help="docs/results.json")
     file = parser.parse_args().file
-    whole = read_json(file) or {}
-    if not whole.get("search-worth", {}).get("pairs"):
+    found = entry_in(file, "search-worth")
+    if not found.get("pairs"):
         raise KdnasError(f"{file} has no pairs in an entry search-worth; give docs/results.json")
-    print("\n".join(published(whole["search-worth"])))
+    print("\n".join(published(found)))
 
 
 if __name__ == "__main__":

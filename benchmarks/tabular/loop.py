@@ -5,7 +5,7 @@
 Nothing is trained: losses after a third (two rungs), after a ninth and a third (three) and at the
 end come from the table, each for its share of a whole training. Printed are the medians over seeds
 of the per cent of students that are better than the best one found, or of the front's hypervolume
-that is missing, after the whole budget.
+that is missing, after the whole budget. `--json` writes the entry `loop`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from scipy.stats import spearmanr
 from tables import OBJECTIVES, Table
 
 from kdnas.config import Settings
-from kdnas.files.atomic import write_json
 from kdnas.runtime.console import manner
 from kdnas.scoring.costs import Costs
 from kdnas.scoring.evaluate import evaluate_candidate
@@ -42,7 +41,7 @@ from kdnas.study.study import evaluated
 from kdnas.study.warm_start import WARM_START_SHARE
 
 sys.path.append(str(Path(__file__).parents[1]))
-from command_line import a_count, a_file, a_result, in_one_line
+from command_line import a_count, a_file, a_result, in_one_line, write_entry
 
 ALPHAS = {"reward-0.06": -0.06, "reward-0.3": -0.3, "pareto": -0.06}
 LOSSES = {1: "loss", 1 / 3: "loss_third", 1 / 9: "loss_ninth"}
@@ -129,7 +128,7 @@ def main() -> None:
         case = {"objective": objective, "sampler": sampler, "rungs": rungs, "warm_start": warm}
         found.append({**case, "ends": ends, "seen": seen})
     if args.json:
-        write_json(args.json, found)
+        write_entry(args.json, "loop", {"cases": found})
 
 
 def _rank_correlations(table: Table, alpha: float) -> dict[str, float]:

@@ -5,7 +5,8 @@
 Samplers propose as they do in a search; loss and latency come from the table. Every finished search
 is kept in OUT.jsonl, so that the command can be stopped and repeated; `--part 0/2` and `--part 1/2`
 share the work between two processes. Delete that file when a sampler has changed. With `--picks` a
-search begins, as kdnas's own do, with shapes that a person would pick.
+search begins, as kdnas's own do, with shapes that a person would pick. `--json` writes the entry
+`replay`.
 """
 
 from __future__ import annotations
@@ -31,12 +32,11 @@ from summary import RANDOM_TIMES, summarise, to_markdown
 from tables import OBJECTIVES, Objective, Table, with_students
 
 from kdnas.errors import KdnasError
-from kdnas.files.atomic import write_json
 from kdnas.space import Candidate
 from kdnas.study.samplers import SAMPLERS
 
 sys.path.append(str(Path(__file__).parents[1]))
-from command_line import a_count, a_file, a_part, a_result, in_one_line
+from command_line import a_count, a_file, a_part, a_result, in_one_line, write_entry
 
 COMPARED = ("random", "qmc", "nsga2", "tpe", "gp", NAME, "lstm")
 MOST_ASKED = 6
@@ -135,7 +135,7 @@ def main() -> None:
         if search["table"] == digest and search.get("picks", 0) == args.picks
     ]
     summary = summarise(searches, table, objectives, args.samplers, args.trials)
-    write_json(args.json, summary)
+    write_entry(args.json, "replay", summary)
     print(to_markdown(summary))
     if args.html:
         plot(searches, table, objectives, args.samplers, args.trials, args.html)

@@ -291,6 +291,113 @@ def test_students_are_scored_again_by_their_recipe(plan: dict[str, Any]) -> None
     assert candidate_of({"architecture": HALF}) == Candidate(found.architecture)
 
 
+def test_scores_of_another_run_are_computed_anew(
+    plan: dict[str, Any],
+    make_run: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import fidelity
+
+    found, file, computed = tmp_path / "found.json", tmp_path / "plan.yaml", list[int]()
+    file.write_text("variants: [{name: a}]")
+    found.write_text('{"kills": {}}')
+    students = [
+        {
+            **{"trial": i, "architecture": {**HALF, "intermediate_size": 8 * i + 8}},
+            **{"params": i, "macs": i, "depth": i, "final": {"0": i / 10}},
+        }
+        for i in range(4)
+    ]
+
+    def scored(base: Any, settings: Any, missing: list[dict[str, Any]]) -> Any:
+        computed.append(len(missing))
+        for one in missing:
+            key, loss = fidelity.candidate_of(one).key, settings.seed + one["trial"] / 10
+            yield {"trial": one["trial"], "student": key, "loss": loss, "seconds": 1.0}
+
+    def tau_of(seed: int, **changes: Any) -> float:
+        run = make_run(out=tmp_path / f"run-{seed}", seed=seed, teacher_epochs=0.1)
+        run.save()
+        own = [{**one, **changes} for one in students]
+        (run.folder / "fidelity.json").write_text(
+            json.dumps({"metric": "accuracy", "students": own})
+        )
+        words = [str(run.folder), "--plan", str(file), "--json", str(found)]
+        monkeypatch.setattr(sys, "argv", ["fidelity.py", *words])
+        fidelity.main()
+        whole = json.loads(found.read_text())
+        assert whole["kills"] == {} and "python benchmarks/" in whole["fidelity"]["command"]
+        return float(whole["fidelity"]["table"][-1]["tau"])
+
+    monkeypatch.setattr(fidelity, "scores", scored)
+    assert tau_of(0) == -1.0 and computed == [4]
+    tau_of(0)
+    tau_of(1)  # the same trials and settings of the variant
+    tau_of(0)
+    assert computed == [4, 0, 4, 0]
+    tau_of(0, vocabulary="task")
+    assert computed[-1] == 4
+    rows = json.loads(found.read_text())["fidelity"]["rows"]
+    assert [row["loss"] for row in rows[4:8]] == [1.0, 1.1, 1.2, 1.3]
+
+    file.write_text("variants: [{name: a, budget: half}]")
+    with pytest.raises(SystemExit, match=r"invalid budget 'half' \(variant 'a'\): expected a numb"):
+        tau_of(0)
+
+
+def test_figures_stay_where_a_plan_marks_no_student_as_final(
+    run: Callable[..., dict[str, Any]], plan: dict[str, Any], tmp_path: Path
+) -> None:
+    for one in plan["variants"]:
+        one.pop("final")
+    (tmp_path / "found.json").write_text('{"student-quality": {"retention": {"4x": 0.98}}}')
+    with pytest.raises(SystemExit, match="marks no variant as final, and --json is of those"):
+        run("--tasks", "mine")
+    assert not (tmp_path / "out").exists()
+    assert "0.98" in (tmp_path / "found.json").read_text()
+
+
+def test_figures_stay_where_no_final_student_is_faster(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import quality
+
+    rows = [
+        {"task": "mine", "variant": name, "student": name, "seed": 0, "seconds": 1}
+        for name in ("half", "pruned")
+    ]
+    out = tmp_path / "results.jsonl"
+    out.write_text("".join(json.dumps({**row, "scores": {"f1": 0.5}}) + "\n" for row in rows))
+    teacher = tmp_path / "out" / "mine" / quality.TEACHER
+    teacher.parent.mkdir(parents=True)
+    teacher.write_text('{"f1": 0.0}')
+    monkeypatch.setattr(quality, "run_plan", lambda *_: out)
+    monkeypatch.setattr(quality, "pipeline_of", lambda *_: None)
+    monkeypatch.setattr(quality, "costs_of", lambda *_: {"1x16": 1.5})
+    (tmp_path / "found.json").write_text('{"student-quality": {"retention": {"4x": 0.98}}}')
+    assert run() == {"retention": {"4x": 0.98}}
+    monkeypatch.setattr(quality, "costs_of", lambda *_: {"1x16": 2.5})
+    assert run()["retention"] == {"2x": None}
+
+
+def test_what_is_kept_of_a_teacher_that_scores_0_is_not_known(
+    plan: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import task_types
+
+    students = {"2x": {"score": {0: 0.5}, "fine_tuned": {0: 0.25}}}
+    figures = {"metric": "f1", "teacher": 0.0, "students": students}
+    entry = task_types._entry(figures)
+    assert entry["2x"] == {"score": 0.5, "fine_tuned": 0.25, "retention": None, "seeds": [0]}
+    known = task_types._entry({**figures, "teacher": 1.0})
+    assert known["2x"]["retention"] == 0.5
+    both = task_types.merged(task_types.merged({}, {"a": entry}, "one"), {"a": known}, "two")
+    assert both["a"]["plan"] == "two"
+    assert task_types._table({"a": figures})[-1].endswith("| 0.5000 | 0.2500 | - |")
+
+
 def test_options_of_a_search_by_another_recipe_are_left_to_it(
     plan: dict[str, Any], tmp_path: Path
 ) -> None:

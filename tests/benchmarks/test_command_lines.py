@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kdnas.errors import KdnasError
+from kdnas.files.atomic import read_json
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PLANS = {"quality": "ablation"}  # of those that are not called as their benchmark
@@ -58,6 +59,14 @@ def _on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
         ("minikd", "--json {few}/found.json", "--json: cannot write"),
         ("minikd", "--json {here}", "is a folder; give a file"),
         ("minikd", "--json {broken}", "is not JSON; give another file"),
+        ("precision", "--json {list}", "is JSON, but no object; give another file"),
+        ("worth_figures", "{list}", "has no pairs in an entry search-worth"),
+        ("precision", "--epochs -1", "--epochs: expected a number above 0, not '-1'"),
+        ("precision", "--epochs 1e9", "invalid --mini-epochs"),
+        ("throughput", "--epochs 0", "--epochs: expected a number above 0, not '0'"),
+        ("batch_size", "--longer nan", "--longer: expected a number above 0, not 'nan'"),
+        ("throughput", "--students 3x384 wide --examples 40", "invalid shape 'wide'"),
+        ("minikd", "--students 3x384 wide --examples 40", "invalid shape 'wide'"),
     ],
 )
 def test_bad_input_ends_a_benchmark_in_one_line(
@@ -71,8 +80,14 @@ def test_bad_input_ends_a_benchmark_in_one_line(
     few, broken = tmp_path / "few.txt", tmp_path / "broken.json"
     few.write_text("One.\n\nTwo.\nThree.\n")
     broken.write_text('{"kills":')
+    (tmp_path / "list.json").write_text("[1]")
     places = {"no": tmp_path / "no-such", "out": tmp_path / "out", "here": tmp_path}
-    places |= {"few": few, "broken": broken, "slow": BENCHMARKS / "tabular" / "tiny-mrpc.csv"}
+    places |= {
+        "list": tmp_path / "list.json",
+        "few": few,
+        "broken": broken,
+        "slow": BENCHMARKS / "tabular" / "tiny-mrpc.csv",
+    }
     of_a_plan = f"--plan {BENCHMARKS / PLANS.get(name, name)}.yaml --data-dir {{no}} --out {{out}}"
     given = [word.format(**places) for word in words.replace("{of_a_plan}", of_a_plan).split()]
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *given])
@@ -153,3 +168,21 @@ def test_throughput_adds_its_entry_to_a_file_of_others() -> None:
     before = {"share_of_limit": 0.1, "rows": [1], "geomean_vs_predecessor": 9.0, "growth": {}}
     assert merged(before, found) == {**top, "growth": {}, "throughput": found}
     assert merged(merged({}, found), found) == merged({}, found)
+
+
+def test_an_entry_has_its_command_and_leaves_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from command_line import entry_in, write_entry
+
+    file = tmp_path / "found.json"
+    script = BENCHMARKS / "tabular" / "loop.py"
+    monkeypatch.setattr(sys, "argv", [str(script), "--json", str(file)])
+    assert entry_in(file, "loop") == {}
+    file.write_text('{"kills": 3, "loop": {"cases": [1]}}')
+    assert (entry_in(file, "kills"), entry_in(file, "loop")) == ({}, {"cases": [1]})
+    write_entry(file, "loop", {"cases": []})
+    command = "python benchmarks/tabular/loop.py --json docs/results.json"
+    assert read_json(file) == {"kills": 3, "loop": {"cases": [], "command": command}}
+    file.write_text("[1]")
+    assert entry_in(file, "loop") == {}
