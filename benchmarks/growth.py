@@ -6,6 +6,10 @@ Teacher and space are tiny, so that what grows is the tool's own work and not th
 arithmetic; all else is what `kdnas search` and `kdnas worker` do. Prints a table each, and the
 exponent of growth between neighbours: 1 is in proportion. Workers share a study on PostgreSQL;
 their seconds begin with the first trial that ends.
+
+`--json` writes the entry `growth`: each part, `trials`, `rows` and `workers`, as soon as it is
+measured, with its command in `commands`. A part without sizes (`--rows` alone) is left out, and
+stays as the file has it.
 """
 
 from __future__ import annotations
@@ -16,12 +20,12 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tests_path  # noqa: F401
-from command_line import a_count, a_file, a_result, in_one_line, this_command
+from command_line import a_count, a_file, a_result, entry_in, in_one_line, this_command
 from setting import read_sentences
 from support.postgresql import own_postgresql
 from support.processes import Child, command
@@ -29,6 +33,7 @@ from support.stepwise import Stepwise
 from support.tiny import save_mrpc, save_teacher
 
 from kdnas.config import Settings
+from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.runs.run_folder import Run
 from kdnas.study.study import evaluated
@@ -53,6 +58,7 @@ labels: [short, long]
 """
 # Sentences beside the rows to train on.
 VALIDATION = 100
+PARTS = ("trials", "rows", "workers")
 Row = dict[str, float]
 
 
@@ -60,6 +66,7 @@ Row = dict[str, float]
 def main() -> None:
     """Measures what is asked for; prints tables, writes the entry `growth`."""
     args = _arguments()
+    check_sizes({part: getattr(args, part) for part in PARTS})
     if args.rows:  # too few sentences shall show before anything is measured
         read_sentences(args.sentences, max(args.rows) + VALIDATION)
     parts: dict[str, tuple[Sequence[int], Callable[[Path, int, argparse.Namespace], Row]]] = {
@@ -67,23 +74,40 @@ def main() -> None:
         "rows": (args.rows, _rows),
         "workers": (args.workers, _workers),
     }
-    found: dict[str, dict[str, Row]] = {}
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         os.environ["KDNAS_LOCKS"] = str(home / "locks")
         for part, (counts, measure) in parts.items():
-            found[part] = {}
+            found: dict[str, Row] = {}
             for count in counts:
                 # A cache of its own: nothing may be ready from another size.
                 os.environ["KDNAS_CACHE"] = str(home / f"cache-{part}-{count}")
                 folder = home / f"{part}-{count}"
                 folder.mkdir()
-                found[part][str(count)] = measure(folder, count, args)
-                print(part, count, found[part][str(count)], flush=True)
-            print("\n".join(_table(part, found[part])))
-    if args.json:
-        entry: dict[str, Any] = {**found, "command": this_command()}
-        write_json(args.json, (read_json(args.json) or {}) | {"growth": entry})
+                found[str(count)] = measure(folder, count, args)
+                print(part, count, found[str(count)], flush=True)
+            if args.json and found:
+                entry = merged(entry_in(args.json, "growth"), part, found)
+                write_json(args.json, (read_json(args.json) or {}) | {"growth": entry})
+            if found:
+                print("\n".join(_table(part, found)), flush=True)
+
+
+def check_sizes(given: Mapping[str, Sequence[int]]) -> None:
+    """Raises KdnasError where no part has a size, or a part has one twice."""
+    for part, sizes in given.items():
+        if twice := [size for size in sizes if sizes.count(size) > 1]:
+            raise KdnasError(f"--{part} has {twice[0]} twice; give each once")
+    if not any(given.values()):
+        options = ", ".join(f"--{part}" for part in given)
+        raise KdnasError(f"nothing to measure: {options} are all empty; give one of them a number")
+
+
+def merged(before: Mapping[str, Any], part: str, found: Mapping[str, Row]) -> dict[str, Any]:
+    """The entry with a part that is new; one command made all parts of an earlier version's."""
+    kept = {name: before[name] for name in PARTS if name in before}
+    known = before.get("commands") or dict.fromkeys(kept, before.get("command"))
+    return {**kept, part: dict(found), "commands": {**known, part: this_command()}}
 
 
 def _trials(folder: Path, count: int, args: argparse.Namespace) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,6 +66,8 @@ def _on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
         ("precision", "--epochs 1e9", "invalid --mini-epochs"),
         ("throughput", "--epochs 0", "--epochs: expected a number above 0, not '0'"),
         ("batch_size", "--longer nan", "--longer: expected a number above 0, not 'nan'"),
+        ("growth", "--trials 3 2 3", "--trials has 3 twice; give each once"),
+        ("growth", "--trials --rows --workers", "nothing to measure: --trials, --rows, --workers"),
         ("throughput", "--students 3x384 wide --examples 40", "invalid shape 'wide'"),
         ("minikd", "--students 3x384 wide --examples 40", "invalid shape 'wide'"),
     ],
@@ -186,3 +189,32 @@ def test_an_entry_has_its_command_and_leaves_others(
     assert read_json(file) == {"kills": 3, "loop": {"cases": [], "command": command}}
     file.write_text("[1]")
     assert entry_in(file, "loop") == {}
+
+
+def test_growth_writes_each_part_when_it_is_measured_and_leaves_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import growth
+
+    file = tmp_path / "found.json"
+    before = {"rows": {"4": {"trial": 1.0}}, "workers": {}, "command": "before"}
+    file.write_text(json.dumps({"kills": {}, "growth": before}))
+
+    def broken(*_: Any) -> dict[str, float]:
+        raise KdnasError("no server")
+
+    monkeypatch.setattr(growth, "_trials", lambda folder, count, args: {"search": float(count)})
+    monkeypatch.setattr(growth, "_workers", broken)
+    for name in ("KDNAS_LOCKS", "KDNAS_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    words = ["--trials", "2", "4", "--rows", "--workers", "1", "--json", str(file)]
+    monkeypatch.setattr(sys, "argv", ["growth.py", *words])
+    with pytest.raises(SystemExit):
+        growth.main()
+    whole = read_json(file)
+    assert whole["kills"] == {}
+    entry = whole["growth"]
+    assert entry["trials"] == {"2": {"search": 2.0}, "4": {"search": 4.0}}
+    assert (entry["rows"], entry["workers"]) == (before["rows"], {})
+    assert entry["commands"]["rows"] == "before" and "--trials 2 4" in entry["commands"]["trials"]
+    assert "| 4 | 4.0 (+1.00) |" in capsys.readouterr().out
