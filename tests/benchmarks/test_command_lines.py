@@ -66,6 +66,8 @@ def _on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
         ("precision", "--epochs 1e9", "invalid --mini-epochs"),
         ("throughput", "--epochs 0", "--epochs: expected a number above 0, not '0'"),
         ("batch_size", "--longer nan", "--longer: expected a number above 0, not 'nan'"),
+        ("timing", "--speedup 0", "--speedup: expected a number above 0, not '0'"),
+        ("timing", "--speedup 1e6", "invalid --speedup 1000000.0: expected"),
         ("growth", "--trials 3 2 3", "--trials has 3 twice; give each once"),
         ("growth", "--trials --rows --workers", "nothing to measure: --trials, --rows, --workers"),
         ("throughput", "--students 3x384 wide --examples 40", "invalid shape 'wide'"),
@@ -218,3 +220,15 @@ def test_growth_writes_each_part_when_it_is_measured_and_leaves_others(
     assert (entry["rows"], entry["workers"]) == (before["rows"], {})
     assert entry["commands"]["rows"] == "before" and "--trials 2 4" in entry["commands"]["trials"]
     assert "| 4 | 4.0 (+1.00) |" in capsys.readouterr().out
+
+
+def test_timings_of_both_ways_are_compared_on_the_same_shapes() -> None:
+    from timing import Timings, summary
+
+    every = Timings([1.0, 2.0], [30, 30], [[2.0, 2.2], [4.0, 4.4]])
+    fewer = Timings([1.0], [8], [[2.0, 9.0], [4.0, 4.1]])
+    assert summary(every, [False, True])["spread"] == pytest.approx(0.0674, abs=1e-4)
+    assert summary(fewer, [False, True])["spread"] == pytest.approx(0.0175, abs=1e-4)
+    once = Timings([1.0], [30], [[2.0], [4.0]])
+    assert summary(once, [True, True])["spread"] is None
+    assert summary(every, [False, False])["spread"] is None
