@@ -7,13 +7,15 @@ The students of RUN/fidelity.json, whose final scores are known, are scored by m
 each variant of its settings that the plan names. Printed is a Markdown table: the median seconds of
 a student's mini-KD, Kendall's tau of its score with the final one (95% interval: bootstrap over
 students), Spearman's rho, and tau within the better half by final score. Every score goes to the
-JSON file at once and is not computed again.
+entry `fidelity` of the JSON file at once. It is not computed again for the same student, teacher,
+data and settings; those of other runs stay, and `table` is of the last one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,18 +23,23 @@ from statistics import fmean, median
 from typing import Any
 
 import tests_path  # noqa: F401
-from command_line import a_result, in_one_line
+from command_line import a_result, entry_in, in_one_line, write_entry
 from plans import read_parts
 from support.stepwise import Stepwise
 
 from kdnas.config import Settings, validated
+from kdnas.config.groups import CHANGEABLE
 from kdnas.errors import KdnasError
-from kdnas.files.atomic import read_json, write_json
+from kdnas.files.atomic import read_json
 from kdnas.runs.run_folder import Run
+from kdnas.runtime.shown import quoted
 from kdnas.scoring.rank_agreement import agreements
 from kdnas.space import Architecture, Candidate
+from kdnas.teachers.cache import fingerprint, hash_of
 
 Row = dict[str, Any]
+# What may differ where scores are the same, beside what may change in a run.
+PLACES = ("teacher", "data_dir", "out", "storage", "learn_from")
 BASELINES = {"params": "parameters", "macs": "MACs", "depth": "depth"}
 
 
@@ -47,20 +54,23 @@ def main() -> None:
     if not plan:
         raise KdnasError(f"{args.plan} has no variants; give some, such as variants: [{{name: a}}]")
     varied = {variant["name"]: settings_of(run.settings, variant) for variant in plan}
-    rows: list[Row] = (read_json(args.json) or {}).get("rows", [])
-    base = Stepwise(run)
+    rows: list[Row] = entry_in(args.json, "fidelity").get("rows", [])
+    base, found = Stepwise(run), list[Row]()
+    of_run = digest_of(base)
     for name, settings in varied.items():
-        changes = changes_of(run.settings, settings)
-        kept = [row for row in rows if row["variant"] == name and row["settings"] == changes]
-        rows = [row for row in rows if row["variant"] != name] + kept
-        done = {row["trial"] for row in kept}
-        missing = [s for s in known["students"] if s["trial"] not in done]
+        own, changes = {"variant": name, "run": of_run}, changes_of(run.settings, settings)
+        key = {**own, "settings": changes}
+        rows = [r for r in rows if not own.items() <= r.items() or r["settings"] == changes]
+        done = {row["student"]: row for row in rows if key.items() <= row.items()}
+        missing = [one for one in known["students"] if candidate_of(one).key not in done]
         for row in scores(base, settings, missing):
-            rows.append({"variant": name, "settings": changes, **row})
+            rows.append({**key, **row})
+            done[row["student"]] = rows[-1]
             print(json.dumps(rows[-1]), flush=True)
-            write_json(args.json, {"rows": rows})
-    result = {"metric": known["metric"], "rows": rows, "table": table(known, list(varied), rows)}
-    write_json(args.json, result)
+            write_entry(args.json, "fidelity", {"rows": rows})
+        found += [{**done[candidate_of(s).key], "trial": s["trial"]} for s in known["students"]]
+    result = {"metric": known["metric"], "rows": rows, "table": table(known, list(varied), found)}
+    write_entry(args.json, "fidelity", result)
     print("\n".join(markdown(result)))
 
 
@@ -74,9 +84,28 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def digest_of(base: Stepwise) -> str:
+    """Names what decides the scores of a run's students: its teacher, data and settings."""
+    own = base.settings.model_dump(mode="json", exclude={*CHANGEABLE, *PLACES})
+    data = base.data
+    more = [part for part in (data.further, data.spare) if part is not None]
+    content = fingerprint(base.teacher, data.train, data.distillation, *more)
+    return hash_of([content, own])[:12]
+
+
 def settings_of(own: Settings, variant: dict[str, Any]) -> Settings:
-    """A run's settings with a variant's changes."""
-    factor, steps, seconds = variant.get("budget", 1), own.mini_steps, own.mini_seconds
+    """A run's settings with a variant's changes.
+
+    Raises:
+        KdnasError: Its budget is no number above 0, or no run can have the settings.
+    """
+    factor = variant.get("budget", 1)
+    if not (type(factor) in (int, float) and 0 < factor < math.inf):
+        raise KdnasError(
+            f"invalid budget {quoted(factor)} (variant {quoted(variant['name'])}): expected a "
+            "number above 0, such as 0.5"
+        )
+    steps, seconds = own.mini_steps, own.mini_seconds
     budget = {
         "mini_epochs": own.mini_epochs * factor,
         "mini_steps": steps and max(1, round(steps * factor)),
@@ -105,7 +134,12 @@ def scores(base: Stepwise, settings: Settings, students: list[Row]) -> Any:
         start, own = time.perf_counter(), candidate_of(student)
         loss = mini.train(mini.start(own), own.recipe, own.vocabulary)
         seconds = time.perf_counter() - start
-        yield {"trial": student["trial"], "loss": loss, "seconds": round(seconds, 2)}
+        yield {
+            "trial": student["trial"],
+            "student": own.key,
+            "loss": loss,
+            "seconds": round(seconds, 2),
+        }
 
 
 def candidate_of(student: Row) -> Candidate:

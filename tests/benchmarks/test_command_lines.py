@@ -175,6 +175,16 @@ def test_throughput_adds_its_entry_to_a_file_of_others() -> None:
     assert merged(merged({}, found), found) == merged({}, found)
 
 
+def test_a_benchmark_writes_its_own_entry_and_no_other_of_a_file() -> None:
+    for file in [*BENCHMARKS.glob("*.py"), *(BENCHMARKS / "tabular").glob("*.py")]:
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not (isinstance(call, ast.Call) and ast.unparse(call.func) == "write_json"):
+                continue
+            to, what = map(ast.unparse, call.args)
+            if to.endswith(".json"):
+                assert "read_json" in what or what == "whole", (file, ast.unparse(call))
+
+
 def test_an_entry_has_its_command_and_leaves_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
