@@ -10,7 +10,9 @@ there is not computed again, so that the command can be stopped and repeated, an
 for other tasks (`--tasks`). A line that another plan made under the same name is refused. `--json
 docs/results.json` writes the retention, `student-quality`, of the tasks that have results, in place
 of what the file has: it is a mean over them. Speeds are beside the plan's teacher, on the first of
-these tasks.
+these tasks. Its students are the variants that the plan marks with `final: true`: at 2, 4 and 8
+times the teacher's speed the slowest of them that is faster counts. A plan that marks none is
+refused with `--json`.
 
 A plan's `settings` are those of `kdnas search`: `teacher` and `tasks` (entries, by name) point it
 at a teacher and tasks of one's own; a task of the plan may be the path of its YAML file, too.
@@ -29,7 +31,7 @@ from typing import Any
 
 import pandas as pd
 import tests_path  # noqa: F401
-from command_line import a_count, a_result, in_one_line, none_or_more, this_command
+from command_line import a_count, a_result, in_one_line, none_or_more, write_entry
 from plans import LISTS, read_plan, wanted_tasks
 from support.stepwise import Stepwise
 
@@ -39,7 +41,7 @@ from kdnas.distillation.signals import LiveSignal
 from kdnas.errors import KdnasError
 from kdnas.evaluation.answers import settle_answers
 from kdnas.evaluation.scores import evaluate_model
-from kdnas.files.atomic import read_json, write_json
+from kdnas.files.atomic import read_json
 from kdnas.recipes.full import run_recipe
 from kdnas.recipes.transfer_set import check_transfer, reads_transfer
 from kdnas.runs.run_folder import Run
@@ -57,6 +59,7 @@ from kdnas.workflow.preparing.pruned import measure_pruning, pruned_students
 from kdnas.workflow.preparing.selection_rows import selection_rows
 
 BANDS = (2, 4, 8)
+FINAL_VARIANT = "[{name: 4x, student: 4x, final: true}]"
 TEACHER = "steps/evaluate-teacher.json"
 FLOOR = "steps/floor.json"
 # Options that a run folder lets change, and that decide what a search in a cell finds.
@@ -71,6 +74,11 @@ def main() -> None:
     """Trains what is missing; prints a table, writes the entry."""
     args = _arguments()
     plan = read_plan(args.plan)
+    if args.json and plan["variants"] and not any(one.get("final") for one in plan["variants"]):
+        raise KdnasError(
+            f"{args.plan} marks no variant as final, and --json is of those that are; give some "
+            f"final: true, such as variants: {FINAL_VARIANT}, or leave out --json"
+        )
     file = run_plan(plan, args)
     if args.json or args.table:
         _report(file, plan, args)
@@ -307,11 +315,17 @@ def _report(file: Path, plan: dict[str, Any], args: argparse.Namespace) -> None:
             part = table.loc[name]
             cells = [spread(part[task].dropna()) for task in tasks]
             whole = part.dropna().mean(axis=1)
-            share = f"{whole.mean() / teacher_mean:.3f}" if len(whole) else ""
+            kept = kept_of(teacher_mean, float(whole.mean())) if len(whole) else None
+            share = ("-" if kept is None else f"{kept:.3f}") if len(whole) else ""
             took = " / ".join(f"{value:.0f}" for value in seconds.loc[name, tasks].dropna())
             print(f"| {name} |", " | ".join([*cells, spread(whole), share, took]), "|")
     if args.json:
         _write_retention(table, teacher_mean, plan, args)
+
+
+def kept_of(teacher: float, score: float) -> float | None:
+    """The share of a teacher's score that a student keeps; None of a teacher without any."""
+    return score / teacher if teacher > 0 else None
 
 
 def spread(scores: pd.Series) -> str:
@@ -332,29 +346,31 @@ def _write_retention(
     pipeline = pipeline_of(tasks[0], plan, args)
     costs = {name: costs_of(pipeline, plan["students"][name]) for name in {*finals.values()}}
     speedups = {name: next(iter(found.values())) for name, found in costs.items()}
-    retention, details = {}, {}
+    retention, details = dict[str, float | None](), dict[str, Any]()
     for band in BANDS:
         able = {name: student for name, student in finals.items() if speedups[student] > band}
         if not able:
             continue
         nearest = min(able, key=lambda name: speedups[able[name]])
         mean = float(whole_seeds.loc[nearest].mean(axis=1).mean())
-        retention[f"{band}x"] = round(mean / teacher_mean, 4)
+        kept = kept_of(teacher_mean, mean)
+        retention[f"{band}x"] = None if kept is None else round(kept, 4)
         details[f"{band}x"] = {
             "student": plan["students"][able[nearest]],
             "variant": nearest,
             "speedup": costs[able[nearest]],
             "mean": round(mean, 4),
         }
-    whole = read_json(args.json) or {}
-    whole["student-quality"] = {
+    if not retention:
+        print(f"no final variant has all tasks and is faster than {BANDS[0]}x: {args.json} stays")
+        return
+    found = {
         "retention": retention,
         "teacher_mean": round(teacher_mean, 4),
         "tasks": tasks,
         "students": details,
-        "command": this_command(),
     }
-    write_json(args.json, whole)
+    write_entry(args.json, "student-quality", found)
 
 
 def costs_of(pipeline: Stepwise, given: dict[str, Any]) -> dict[str, float]:

@@ -11,6 +11,7 @@ repeated.
 `--json` adds to the entry `task-types`. For each task it has, by the plan's name (`plans`): the
 `teacher`, the `floor` (a simple model on words), the `command`, and for each variant `score`,
 `fine_tuned` and `retention`, means over the seeds that a student and its fine-tuned one both have.
+Where the teacher scores 0 there is no retention (None, and `-` in the table).
 Plans of other commands stay. At the top of a task stands what it has of its best plan (`plan`):
 the one whose students `2x` and `4x` keep most.
 """
@@ -26,7 +27,7 @@ from typing import Any
 import pandas as pd
 from command_line import in_one_line, this_command
 from plans import read_plan, wanted_tasks
-from quality import FLOOR, TEACHER, add_arguments, rows_in, run_plan, spread
+from quality import FLOOR, TEACHER, add_arguments, kept_of, rows_in, run_plan, spread
 
 from kdnas.files.atomic import read_json, write_json
 
@@ -75,8 +76,8 @@ def merged(
 def _rank(entry: Mapping[str, Any]) -> tuple[int, float]:
     """How many of `PUBLISHED` stand beside fine-tuned ones, and what they keep in the mean."""
     students = (entry.get(name, {}) for name in PUBLISHED)
-    kept = [one["retention"] for one in students if "fine_tuned" in one]
-    return len(kept), fmean(kept or [0.0])
+    beside = [one["retention"] for one in students if "fine_tuned" in one]
+    return len(beside), fmean([share for share in beside if share is not None] or [0.0])
 
 
 def _figures(task: str, file: Path, plan: dict[str, Any], out: Path) -> dict[str, Any]:
@@ -122,8 +123,9 @@ def _entry(figures: dict[str, Any]) -> dict[str, Any]:
     }
     for name, scores in figures["students"].items():
         means = {kind: fmean(values.values()) for kind, values in scores.items()}
-        means["retention"] = means["score"] / figures["teacher"]
         entry[name] = {kind: round(value, 4) for kind, value in means.items()}
+        kept = kept_of(figures["teacher"], means["score"])
+        entry[name]["retention"] = None if kept is None else round(kept, 4)
         entry[name]["seeds"] = sorted(scores["score"])
     return entry
 
@@ -140,10 +142,10 @@ def _table(found: dict[str, dict[str, Any]]) -> list[str]:
                 spread(pd.Series(scores[kind])) if kind in scores else "-"
                 for kind in ("score", "fine_tuned")
             ]
-            share = fmean(scores["score"].values()) / figures["teacher"]
+            kept = kept_of(figures["teacher"], fmean(scores["score"].values()))
             teacher = f"{figures['metric']} {figures['teacher']:.4f}"
             floor = ", ".join(f"{value:.4f}" for value in figures.get("floor", {}).values())
-            cells = [task, teacher, floor, name, *kinds, f"{share:.1%}"]
+            cells = [task, teacher, floor, name, *kinds, "-" if kept is None else f"{kept:.1%}"]
             lines.append(f"| {' | '.join(cells)} |")
     return lines
 

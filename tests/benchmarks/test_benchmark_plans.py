@@ -347,6 +347,57 @@ def test_scores_of_another_run_are_computed_anew(
         tau_of(0)
 
 
+def test_figures_stay_where_a_plan_marks_no_student_as_final(
+    run: Callable[..., dict[str, Any]], plan: dict[str, Any], tmp_path: Path
+) -> None:
+    for one in plan["variants"]:
+        one.pop("final")
+    (tmp_path / "found.json").write_text('{"student-quality": {"retention": {"4x": 0.98}}}')
+    with pytest.raises(SystemExit, match="marks no variant as final, and --json is of those"):
+        run("--tasks", "mine")
+    assert not (tmp_path / "out").exists()
+    assert "0.98" in (tmp_path / "found.json").read_text()
+
+
+def test_figures_stay_where_no_final_student_is_faster(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import quality
+
+    rows = [
+        {"task": "mine", "variant": name, "student": name, "seed": 0, "seconds": 1}
+        for name in ("half", "pruned")
+    ]
+    out = tmp_path / "results.jsonl"
+    out.write_text("".join(json.dumps({**row, "scores": {"f1": 0.5}}) + "\n" for row in rows))
+    teacher = tmp_path / "out" / "mine" / quality.TEACHER
+    teacher.parent.mkdir(parents=True)
+    teacher.write_text('{"f1": 0.0}')
+    monkeypatch.setattr(quality, "run_plan", lambda *_: out)
+    monkeypatch.setattr(quality, "pipeline_of", lambda *_: None)
+    monkeypatch.setattr(quality, "costs_of", lambda *_: {"1x16": 1.5})
+    (tmp_path / "found.json").write_text('{"student-quality": {"retention": {"4x": 0.98}}}')
+    assert run() == {"retention": {"4x": 0.98}}
+    monkeypatch.setattr(quality, "costs_of", lambda *_: {"1x16": 2.5})
+    assert run()["retention"] == {"2x": None}
+
+
+def test_what_is_kept_of_a_teacher_that_scores_0_is_not_known(
+    plan: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import task_types
+
+    students = {"2x": {"score": {0: 0.5}, "fine_tuned": {0: 0.25}}}
+    figures = {"metric": "f1", "teacher": 0.0, "students": students}
+    entry = task_types._entry(figures)
+    assert entry["2x"] == {"score": 0.5, "fine_tuned": 0.25, "retention": None, "seeds": [0]}
+    known = task_types._entry({**figures, "teacher": 1.0})
+    assert known["2x"]["retention"] == 0.5
+    both = task_types.merged(task_types.merged({}, {"a": entry}, "one"), {"a": known}, "two")
+    assert both["a"]["plan"] == "two"
+    assert task_types._table({"a": figures})[-1].endswith("| 0.5000 | 0.2500 | - |")
+
+
 def test_options_of_a_search_by_another_recipe_are_left_to_it(
     plan: dict[str, Any], tmp_path: Path
 ) -> None:
