@@ -43,7 +43,7 @@ def plain(model: Any, tokenizer: Any, data: Examples, size: int, padding: str) -
 @in_one_line()
 def main() -> None:
     """Prints each metric by each way."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkpoint")
     parser.add_argument("--task", required=True)
     parser.add_argument("--data-dir", type=Path, required=True)

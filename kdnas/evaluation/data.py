@@ -28,6 +28,7 @@ from kdnas.tasks.sampling import stratified_sample
 from kdnas.teachers.load import check_family, load_parts
 from kdnas.teachers.sound import check_inputs
 from kdnas.teachers.trained_head import (
+    has_class,
     has_head,
     head_of_another_task,
     order_by_names,
@@ -215,13 +216,11 @@ def _needs_tuning(
     """
     headed = has_head(config, spec)
     if tuned is False and not headed:
-        kind = f", {config.problem_type}" if getattr(config, "problem_type", None) else ""
-        wanted, found = "", ""
-        if spec.task_type.has_outputs:
-            wanted = f"with {spec.num_labels} output(s) "
-            found = f" (it has {config.num_labels}{kind})"
+        wanted = f"with {spec.num_labels} output(s) " if spec.task_type.has_outputs else ""
         raise KdnasError(
-            f"{model!r} has no head {wanted}for task {spec.name!r}{found}; leave out --no-fine-tune"
+            f"{model!r} has no head {wanted}for task {spec.name!r} ({_head_of(config, spec)}); "
+            "give a checkpoint that was fine-tuned for it; kdnas evaluate fine-tunes this one if "
+            "you leave out --no-fine-tune"
         )
     outputs = head_of_another_task(config, spec) if headed and not mapped else None
     if tuned is None and outputs:
@@ -231,6 +230,15 @@ def _needs_tuning(
             "--label-map to say which is which, or --no-fine-tune to match them by position"
         )
     return not headed if tuned is None else tuned
+
+
+def _head_of(config: Any, spec: TaskSpec) -> str:
+    """What a checkpoint has in place of a head for a task."""
+    if not has_class(config, spec.task_type):
+        saved = ", ".join(config.architectures or ())
+        return f"it was saved as {saved}" if saved else "its config names no architectures"
+    problem = getattr(config, "problem_type", None)
+    return f"its head has {config.num_labels}{f', for {problem}' if problem else ''}"
 
 
 def _test_splits(spec: TaskSpec, settings: Settings) -> list[tuple[TaskSpec, list[str]]]:

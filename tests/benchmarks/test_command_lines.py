@@ -242,3 +242,14 @@ def test_timings_of_both_ways_are_compared_on_the_same_shapes() -> None:
     once = Timings([1.0], [30], [[2.0], [4.0]])
     assert summary(once, [True, True])["spread"] is None
     assert summary(every, [False, False])["spread"] is None
+
+
+def test_every_benchmark_says_in_its_help_what_it_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import glue_agreement
+
+    monkeypatch.setattr(sys, "argv", ["glue_agreement.py", "--help"])
+    with pytest.raises(SystemExit):
+        glue_agreement.main()
+    assert "How far scores of `kdnas evaluate` are from" in capsys.readouterr().out

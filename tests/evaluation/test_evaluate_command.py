@@ -84,6 +84,18 @@ def test_a_checkpoint_without_a_head_is_not_scored_as_it_is(
         evaluate(teacher_folder, "mnli", data_dir=glue_folder, fine_tune=False)
 
 
+def test_the_refusal_of_a_checkpoint_says_what_it_has_in_place_of_a_head(
+    teacher_folder: Path, glue_folder: Path, make_classifier: Callable[..., Path]
+) -> None:
+    instead = "; give a checkpoint that was fine-tuned for it; kdnas evaluate fine-tunes this one"
+    for model, has in (
+        (teacher_folder, "it was saved as Bert"),
+        (make_classifier(("0", "1")), r"its head has 2\)"),
+    ):
+        with pytest.raises(KdnasError, match=rf"for task 'mnli' \({has}.*{instead}"):
+            evaluate(model, "mnli", data_dir=glue_folder, fine_tune=False)
+
+
 @pytest.mark.parametrize(
     "options", [{"grid": True}, {"lrs": "1e-4"}, {"epochs": 1.0}, {"seeds": 4}]
 )
