@@ -20,7 +20,7 @@ from kdnas.distillation.batches import padded
 # slower.
 _TOGETHER = 1 << 17
 # Scores are computed for a multiple of so many tokens: products of such tables are faster.
-_MULTIPLE = 16
+_MULTIPLE = 8
 # Below it a probability counts as this one. Where exp would underflow, as with padding, it takes
 # twenty times as long on CPUs.
 _LEAST_LOG = -80.0

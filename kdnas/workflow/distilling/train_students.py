@@ -87,7 +87,7 @@ def controls_beside(
         return []
     controls = controls_of(prepared, winner, student, None, home, fast=fast)
     every = _every(context.settings, own_student(winner, student), winner.trial, controls, home)
-    return longest_first(every)[1:]
+    return labels_last(every)[1:]
 
 
 def own_student(winner: Winner, folder: Path) -> Control:
@@ -106,7 +106,7 @@ def train_all(
     """
     context, settings = prepared.context, prepared.context.settings
     every = _every(settings, own, trial, controls, home)
-    train_side_by_side(prepared, longest_first(every))
+    train_side_by_side(prepared, labels_last(every))
     found = list[Control]()
     for control, (first, *others) in every:
         must = control is own or is_made(first.folder, settings)
@@ -130,7 +130,7 @@ def _every(
     return found + [(one, _trainings(settings, one, home)) for one in controls]
 
 
-def longest_first(every: Sequence[tuple[Control, list[FullTraining]]]) -> list[FullTraining]:
+def labels_last(every: Sequence[tuple[Control, list[FullTraining]]]) -> list[FullTraining]:
     """The trainings of some students; those on labels alone, which take less, come last."""
     return sorted((one for _, each in every for one in each), key=lambda one: not one.distilled)
 

@@ -48,7 +48,7 @@ from kdnas.workflow.searching.allot import Allotment, allot
 from kdnas.workflow.searching.screening import SCREENING
 
 DISTIL, TRAININGS, OF_RANDOM = "distil student", "trainings", "distil random-search"
-ON_LABELS = "control "  # how the names of steps begin that train on labels alone
+LABELS_STEP = "control "  # how the names of steps begin that train on labels alone
 # Steps of a kind are corrected together; all others are trainings of students.
 KINDS = {Kind.IMPORTANCE: "pruning", Kind.REPORT: "report"}
 
@@ -216,7 +216,7 @@ def _in_order(estimate: Estimate, todo: Allotment, *, screens: bool) -> list[Ste
     full = todo.students
     own = next((i + 1 for i, step in enumerate(full) if step.name == DISTIL), 0)
     together = own and full[own - 1].jobs > 1 and estimate.settings.finalists == 1
-    others = sorted(full[own:], key=lambda step: step.name.startswith(ON_LABELS))
+    others = sorted(full[own:], key=lambda step: step.name.startswith(LABELS_STEP))
     first = [step for step in others if _is_early(step, together=bool(together))]
     return [
         *_trials("search", todo.trials, estimate, screens=screens),
