@@ -40,6 +40,8 @@ TEACHER, STUDENT, REFERENCES = "teacher", "student by KD", "references alone"
 TEXTS, BY_HAND = "sequence-level alone", "hand-picked by KD"
 KEYS = {STUDENT: "", REFERENCES: "references_only", TEXTS: "sequence_level_only"}
 KEYS |= {BY_HAND: "hand_picked"}
+# Of runs whose control nobody reads.
+ALONE: Figures = {"controls": False}
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,8 @@ def _given(speed: float, args: argparse.Namespace) -> dict[str, Trained]:
     own, by_hand = args.shapes[speed]
     folders = [args.out / f"{speed:g}x{ending}" for ending in ("", "-by-hand")]
     run, other = (
-        _distilled(folder, {**_common(args), "architecture": shape}, args.config)
-        for folder, shape in zip(folders, (own, by_hand), strict=True)
+        _distilled(folder, {**_common(args), **options, "architecture": shape}, args.config)
+        for folder, shape, options in zip(folders, (own, by_hand), ({}, ALONE), strict=True)
     )
     found = _of_run(run, DISTILLED)
     return {
@@ -108,6 +110,7 @@ def _given(speed: float, args: argparse.Namespace) -> dict[str, Trained]:
 def _on_texts(speed: float, shape: str, args: argparse.Namespace) -> Trained:
     """A student of the same shape that learns the teacher's texts and nothing else."""
     options = {**of_one_recipe(args.config), **_common(args), "architecture": shape}
+    options |= ALONE
     folder = args.out / f"{speed:g}x-sequence-level"
     run = _distilled(folder, {**options, "recipe": "sequence-level"})
     return _of_run(run, DISTILLED)[DISTILLED]

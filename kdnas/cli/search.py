@@ -56,6 +56,8 @@ BESIDE_A_TRIAL = {
     "device": "cpu, cuda or mps; default: the run's; of a new run: the fastest available.",
     "final_seeds": f"{Settings.model_fields['final_seeds'].description} Default: the run's; of a "
     "new run: 1.",
+    "controls": f"{Settings.model_fields['controls'].description} Default: the run's; of a new "
+    "run: they are trained.",
 }
 
 
@@ -83,6 +85,7 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None, dry_run: DryRun 
         "finalists",
         "force",
         "final_seeds",
+        "controls",
         "track",
         *OF_THE_TEACHER,
         *OF_SCORING,

@@ -14,7 +14,7 @@ PLAIN_RECIPE = (
 # What may change when a run continues: at any time; of the teacher and of scoring, until a
 # candidate is scored. Teachers and students that were trained otherwise are trained again.
 CHANGEABLE = (
-    *("trials", "budget", "finalists", "final_seeds"),
+    *("trials", "budget", "finalists", "final_seeds", "controls"),
     *("threads", "jobs", "device", "cache_limit", "force", "track"),
 )
 # What decides a student's training in full, and the short one by its recipe.
@@ -50,7 +50,7 @@ OF_SEARCHING = ("trials", "budget")
 AGAINST_A_SHAPE = ("budget", "speedup", "max_params", "space", "recipes", "vocabularies")
 AGAINST_PRUNING = ("architecture", "budget", "max_params", "recipes", "vocabularies")
 # What may differ for another trial of a run.
-OF_A_TRIAL = ("threads", "jobs", "device", "final_seeds", "assistants")
+OF_A_TRIAL = ("threads", "jobs", "device", "final_seeds", "controls", "assistants")
 
 
 def default_of(name: str) -> Any:

@@ -146,9 +146,9 @@ def resume(
         rebuild_study: Whether a lost or damaged study is first made again, from trials.csv, the
             log and the students of trials.
         finish: Whether no further candidate is tried: the best so far is distilled.
-        changes: `trials` and `budget` (the new totals), `final_seeds`, `threads`, `device`;
-            settings of a training, until its result is there; settings of full KD: the student is
-            then trained again.
+        changes: `trials` and `budget` (the new totals), `final_seeds`, `controls`, `threads`,
+            `device`; settings of a training, until its result is there; settings of full KD: the
+            student is then trained again.
 
     Raises:
         KdnasError: The folder holds no run, its study is lost, a change is not possible, or a new
@@ -185,7 +185,7 @@ def distill(
             `{"num_hidden_layers": 6, "hidden_size": 256}`.
         config: YAML file or files that set any option; arguments override them.
         options: Of a shape any option of `kdnas distill`, with underscores: `out`, `epochs`, ...;
-            of a trial `assistants`, `final_seeds`, `threads`, `device`.
+            of a trial `assistants`, `final_seeds`, `controls`, `threads`, `device`.
 
     Raises:
         KdnasError: Bad input, before anything is computed; or there is no such trial.

@@ -88,6 +88,12 @@ class FullKDOptions(Options):
         le=MOST_FINAL_SEEDS,
         main=True,
     )
+    controls: bool = setting(
+        True,
+        "Train students to compare the student with: itself on labels alone, a shape picked by "
+        "hand. They take about as long as the student, and ship where they are better.",
+        main=True,
+    )
 
     stages: tuple[Stage, ...] = setting(
         (), "Stages of full KD, in place of hidden states and task (YAML only)."

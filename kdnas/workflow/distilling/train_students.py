@@ -185,13 +185,18 @@ def controls_of(
     A shape that is given has the first alone, a pruned student the teacher pruned by magnitude as
     well, one with assistants itself without them. The winner's checkpoint is or will be in
     `student`; `home` gets those of the controls. Random search has the same limit as the winner.
-    `fast` is the winner's speed-up, if it was timed at length before it is trained.
+    `fast` is the winner's speed-up, if it was timed at length before it is trained. A run that
+    trains no controls has those that it trained before.
     """
     settings, controls, winner = prepared.context.settings, list[Control](), own.candidate
 
+    def due(control: Control) -> bool:
+        return settings.controls or is_made(control.folder, settings)
+
     def add(name: str, candidate: Candidate, title: str, *, distilled: bool = True) -> None:
         folder = home / "controls" / title
-        controls.append(Control(name, candidate, folder, title, distilled=distilled))
+        control = Control(name, candidate, folder, title, distilled=distilled)
+        controls.extend([control] if due(control) else [])
 
     alone = replace(winner, assistants=())
     add(ON_LABELS, alone, "fine-tuned", distilled=False)
@@ -204,8 +209,9 @@ def controls_of(
         add(BY_MAGNITUDE, replace(alone, pruning=pruning), "by-magnitude")
     # Timing shapes takes long: only where one of them can be trained.
     by_hand = Control(HAND_PICKED, winner, home / "controls" / "hand-picked", "hand-picked")
-    due = is_made(by_hand.folder, settings) or has_time(prepared.context, by_hand, by_hand.title)
-    if due and (picked := control_by_hand(prepared, own, student, home, fast)) is not None:
+    made = is_made(by_hand.folder, settings)
+    wanted = made or (due(by_hand) and has_time(prepared.context, by_hand, by_hand.title))
+    if wanted and (picked := control_by_hand(prepared, own, student, home, fast)) is not None:
         add(HAND_PICKED, picked, by_hand.title)
     if random and settings.random_control == "full":
         best = best_of_random(random, settings, speedup or settings.speedup)

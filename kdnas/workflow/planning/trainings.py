@@ -139,7 +139,7 @@ def trained_in_full(
         kinds.append(("distil", "random-search", "control: the best of random search"))
     share = share_asked(pruning)
     found, of_search = list[Training](), settings.searches and home == context.run.folder
-    for step, name, title in kinds:
+    for step, name, title in kinds if settings.controls else kinds[:1]:
         place = home / "student" if name == "student" else home / "controls" / name
         kind = Kind.LABELS if step == "control" else KIND_OF.get(name, Kind.RECIPE)
         among = of_search and name == "student" and settings.finalists > 1
