@@ -53,16 +53,21 @@ def table(rows: list[str], columns: dict[str, np.ndarray], digits: int) -> str:
     """A Markdown table with a row a name."""
     lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for i, name in enumerate(rows):
-        cells = (f"{column[i]:.{digits}f}" for column in columns.values())
+        cells = (
+            "-" if np.isnan(column[i]) else f"{column[i]:.{digits}f}" for column in columns.values()
+        )
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def agreement(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Kendall's tau between any two columns."""
-    values = columns.values()
+    """Kendall's tau between any two columns; NaN of a single row, which has no order."""
+
+    def tau(one: np.ndarray, other: np.ndarray) -> float:
+        return float(kendalltau(one, other).statistic) if len(one) > 1 else np.nan
+
     return {
-        name: np.array([kendalltau(column, other).statistic for other in values])
+        name: np.array([tau(column, other) for other in columns.values()])
         for name, column in columns.items()
     }
 

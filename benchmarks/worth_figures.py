@@ -100,8 +100,7 @@ def entry(frame: pd.DataFrame) -> dict[str, Any]:
     every, frame = frame, frame[~frame.missed.astype(bool)]
     picked = gain(pairs(frame, PICKED))
     own = frame[frame.method == SEARCH]
-    share = own.score / own.teacher
-    kept = share.groupby([own.speed, own.task]).mean().groupby("speed").mean()
+    kept = kept_of(own).groupby([own.speed, own.task]).mean().groupby("speed").mean().dropna()
     return {
         "gain_over_hand_picked": picked.get("gain"),
         "p_value": picked.get("p_value"),
@@ -115,6 +114,11 @@ def entry(frame: pd.DataFrame) -> dict[str, Any]:
         "seeds": sorted(map(int, set(own.seed))),
         "pairs": listed(frame),
     }
+
+
+def kept_of(frame: pd.DataFrame) -> pd.Series:
+    """The share of its teacher's score that each student keeps; NaN of a teacher without any."""
+    return frame.score / frame.teacher.where(frame.teacher > 0)
 
 
 def listed(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -164,8 +168,7 @@ def of_pairs(given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     both = as_published(given)
     counted = gain(as_fast(both))
     whole = gain(both)
-    share = both.score / both.teacher
-    kept = share.groupby(["speed", "task"]).mean().groupby("speed").mean()
+    kept = kept_of(both).groupby(["speed", "task"]).mean().groupby("speed").mean()
     known = both.teacher.notna().groupby("speed").all()
     return {
         **{key: counted.get(key) for key in ("p_value", "worst_task_gain")},
@@ -174,7 +177,11 @@ def of_pairs(given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "gain_of_all_pairs": whole.get("gain"),
         "p_value_of_all_pairs": whole.get("p_value"),
         "seeds": sorted({one["seed"] for one in given}),
-        "retention": {f"{s:g}x": round(float(kept[s]), 4) for s in known.index if known[s]},
+        "retention": {
+            f"{s:g}x": round(float(kept[s]), 4)
+            for s in known.index
+            if known[s] and pd.notna(kept[s])
+        },
         "pairs": list(given),
     }
 

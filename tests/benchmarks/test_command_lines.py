@@ -253,3 +253,12 @@ def test_every_benchmark_says_in_its_help_what_it_does(
     with pytest.raises(SystemExit):
         glue_agreement.main()
     assert "How far scores of `kdnas evaluate` are from" in capsys.readouterr().out
+
+
+def test_a_single_shape_has_no_order_to_agree_on() -> None:
+    import numpy as np
+    from runtimes import agreement, table
+
+    taus = agreement({"PyTorch": np.array([4.0]), "ONNX": np.array([3.5])})
+    rows = table(["PyTorch", "ONNX"], taus, 2).splitlines()
+    assert rows[-1] == "| ONNX | - | - |"

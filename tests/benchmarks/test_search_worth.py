@@ -175,6 +175,19 @@ def test_searches_that_missed_their_speed_are_counted(cells: Path) -> None:
     assert entry(alone)["missed"] == {"search": 1} and entry(alone)["tasks"] == []
 
 
+def test_nothing_is_kept_of_a_teacher_that_scores_nothing(cells: Path) -> None:
+    from worth_figures import entry, kept_of, results
+
+    frame = results(cells)
+    frame.loc[frame.task == "mrpc", "teacher"] = 0.0
+    assert kept_of(frame[frame.task == "mrpc"]).isna().all()
+    own = frame[(frame.method == "search") & (frame.task == "stsb")]
+    kept = entry(frame)["retention"]["4x"]
+    assert kept == round(float((own.score / own.teacher).mean()), 4)
+    frame["teacher"] = 0.0
+    assert entry(frame)["retention"] == {}
+
+
 def test_no_cell_at_all_has_a_table_and_an_entry(cells: Path) -> None:
     from worth_figures import entry, results, table
 
