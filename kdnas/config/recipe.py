@@ -91,7 +91,8 @@ class Stage(BaseModel):
         description="Each loss with its weight, or [first, last] of one that changes evenly."
     )
     decoder_losses: dict[str, Weight] = Field(
-        default={}, description="Further losses where the teacher is an encoder-decoder."
+        default={},
+        description="Further losses, or other weights, where the teacher is an encoder-decoder.",
     )
     epochs: float = Field(
         ge=LEAST_EPOCHS, le=MOST_EPOCHS, description="Passes over the data; fractions are allowed."
