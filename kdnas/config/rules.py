@@ -34,7 +34,6 @@ def _problems(settings: Values) -> Iterator[str | None]:
     yield problem_of(settings.stages, settings.corpus)
     yield problem_of_black_box(dict(settings), settings.full_stages)
     yield _of_stages(settings)
-    yield _of_controls(settings)
 
 
 def _of_head(settings: Values) -> str | None:
@@ -220,12 +219,3 @@ def _of_offer(settings: Values) -> str | None:
         ),
     )
     return next((text for wrong, text in problems if wrong), None)
-
-
-def _of_controls(settings: Values) -> str | None:
-    if settings.controls or settings.random_control != "full":
-        return None
-    return (
-        "--no-controls and --random-control full contradict each other: the best of random search "
-        "is a control; leave one of them out"
-    )

@@ -179,8 +179,8 @@ def _scores_tests(split: str, fine_tune: bool | None, predictions: Path | str | 
         )
     if predictions is not None:
         raise KdnasError(
-            "--split test and --predictions contradict each other: one needs labels, the other is "
-            "for splits without; give one of them"
+            "--split test and --predictions contradict each other: one scores the test split, the "
+            "other writes what the model says of it; give one of them"
         )
     return True
 

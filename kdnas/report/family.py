@@ -18,7 +18,8 @@ TOLD = (
     "Multiply-accumulates and parameters are those of the sliced form; model.safetensors has the "
     "teacher's size and, in plain transformers, its speed."
 )
-CAPTION = "A row a student, with the main score of its controls."
+CAPTION = "A row a student{}."
+WITH_CONTROLS = ", with the main score of its controls"
 NONE = "-"
 # What kdnas export times, as export.json calls it.
 FILES = ("ONNX", "int8")
@@ -76,7 +77,9 @@ def family_section(report: Report | None) -> Section | None:
     if report is None or not report.family:
         return None
     head, rows = family_table(report)
-    return Section("family", TITLE, TOLD, table=Table(head, rows, open=True, caption=CAPTION))
+    has_controls = any(one.controls for one in report.family)
+    caption = CAPTION.format(WITH_CONTROLS if has_controls else "")
+    return Section("family", TITLE, TOLD, table=Table(head, rows, open=True, caption=caption))
 
 
 def family_table(report: Report) -> tuple[list[str], list[list[str]]]:

@@ -196,7 +196,7 @@ def _check(
     changed = check_changes(context, inputs.data)
     given = load_given_teacher(context, inputs, afresh=changed)
     tuned = (run.folder / "teacher" / "config.json").exists() and not changed
-    if not tuned and (told := without_effect(context, inputs, given)):
+    if not (tuned or run.seconds()) and (told := without_effect(context, inputs, given)):
         say(told)
     check_limits(context, inputs)
     if finish:

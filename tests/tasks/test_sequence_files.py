@@ -96,7 +96,9 @@ def test_twice_the_same_file(tmp_path: Path) -> None:
 def test_empty_targets_are_rows_without_a_label(tmp_path: Path) -> None:
     holes = [GERMAN[0], " ", *GERMAN[2:]]
     folder = written(tmp_path, val_en=lines(ENGLISH), val_de=lines(holes))
-    with pytest.raises(KdnasError, match=r"1 of 4 lines cannot be used: line 2 has no label"):
+    with pytest.raises(
+        KdnasError, match=r"val\.en and val\.de: 1 of 4 lines cannot be used: line 2 "
+    ):
         loaded(folder)
     assert len(loaded(folder, skip_malformed=True).splits["validation"]) == 3
 

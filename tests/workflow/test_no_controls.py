@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from conftest import QUICK, Said, flags_of
+from support.stepwise import Stepwise
 
 from kdnas import distill, resume, search
-from kdnas.config import Settings
 from kdnas.files.artifact import content_of
 from kdnas.report.model import HAND_PICKED, ON_LABELS
+from kdnas.runs.run_folder import Run
+from kdnas.study.winner import Winner
+from kdnas.workflow.distilling.train_students import controls_of
 
 ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists", "screen")}
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 20}
@@ -26,6 +28,8 @@ def test_a_given_shape_is_trained_alone_and_its_control_later(
     made = distill(**{**options, "out": tmp_path / "run"}, architecture=SHAPE, controls=False)
     assert made.report is not None and made.report.controls == []
     assert not (made.folder / "controls").exists()
+    page = (made.folder / "report.html").read_text(encoding="utf-8")
+    assert "No control was trained" in page and "control is" not in page
     student = content_of(made.folder / "student")
     later = resume(made.folder, controls=True).report
     assert later is not None and {ON_LABELS} == {one.name for one in later.controls}
@@ -47,6 +51,18 @@ def test_a_search_and_another_trial_train_no_controls(
     assert named == {ON_LABELS, HAND_PICKED}
 
 
-def test_a_control_that_is_asked_for_contradicts_none() -> None:
-    with pytest.raises(ValueError, match="--no-controls and --random-control full contradict"):
-        Settings(controls=False, random_control="full")
+def test_further_seeds_and_another_winner_have_no_controls_either(
+    teacher_folder: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    options = {**QUICK, "data_dir": data_folder, "out": tmp_path / "run", "trials": 2}
+    options |= {"random_control": "full", "finalists": 1}
+    before = search(teacher_folder, "mrpc", **options).report
+    later = resume(tmp_path / "run", controls=False, final_seeds=2).report
+    assert before is not None and later is not None
+    assert {one.name for one in later.controls} == {one.name for one in before.controls}
+    assert [one.name for _, one in later.models if one.seeds] == [later.student.name]
+    run = Run.open(tmp_path / "run")
+    prepared = Stepwise(run).prepared
+    known = {one.architecture for _, one in later.models}
+    other = next(one for one in prepared.inputs.space.candidates if one.architecture not in known)
+    assert controls_of(prepared, Winner(other), run.folder / "student", None, run.folder) == []

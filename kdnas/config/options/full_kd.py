@@ -91,7 +91,8 @@ class FullKDOptions(Options):
     controls: bool = setting(
         True,
         "Train students to compare the student with: itself on labels alone, a shape picked by "
-        "hand. They take about as long as the student, and ship where they are better.",
+        "hand, what --random-control full finds. They take about as long as the student, and ship "
+        "where they are better.",
         main=True,
     )
 

@@ -27,7 +27,7 @@ BRIEFLY = (
 )
 EXPLAINED = "the share of the teacher's variance that it explains"
 AGREED = "how far it predicts what the teacher predicts, after a short run of its recipe"
-FULLY = "Student and controls after full training, beside the teacher, by the task's own metric."
+FULLY = "{} after full training, beside the teacher, by the task's own metric."
 AGAIN = " The star is the winner, timed again at the end; its dot is where the search saw it."
 HOVER = (
     "trial %{customdata[0]}%{customdata[11]}<br>%{customdata[1]} layers x %{customdata[3]} hidden"
@@ -61,7 +61,8 @@ def front_section(data: ReportData) -> Section:
     briefly = BRIEFLY.format(AGREED if data.settings.scores_agreement else EXPLAINED)
     notes = {name: briefly + _note(data, cost) for name, cost in COSTS.items()}
     if data.report and data.report.teacher.scores:
-        views["final score"], notes["final score"] = final_figure(data.report), FULLY
+        who = "Student and controls" if data.report.controls else "The student"
+        views["final score"], notes["final score"] = final_figure(data.report), FULLY.format(who)
     missing = "" if len(finished(data.table)) else "No trial is finished yet."
     best = records(front(data.table))
     table = Table(

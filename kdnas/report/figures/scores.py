@@ -20,12 +20,17 @@ from kdnas.tasks import TASK_TYPES
 SCORES = Section(
     "scores",
     "Scores",
-    "The task's own metrics after full training; bars are 95% confidence intervals. Controls show "
-    "what the search and the distillation contributed.",
+    "The task's own metrics after full training; bars are 95% confidence intervals.",
 )
-WITHOUT_A_SEARCH = (
-    "The task's own metrics after full training; bars are 95% confidence intervals. The control is "
-    "the same shape trained on labels alone: it shows what the distillation contributed."
+CONTROLS = "Controls show what the search and the distillation contributed."
+ON_LABELS = (
+    "Student and control are one shape, taught by the teacher and on labels alone: they show what "
+    "the distillation contributed."
+)
+SEVERAL = "Controls show what the distillation and its method contributed."
+NO_CONTROLS = (
+    "No control was trained, so that nothing shows what the distillation contributed: kdnas resume "
+    "RUN --controls trains some."
 )
 LATENCY = Section(
     "latency",
@@ -60,10 +65,20 @@ def scores_section(data: ReportData) -> Section:
     errors = TASK_TYPES[data.report.task_type].errors
     drawn = [metric for metric in metrics if metric.partition("_")[0] not in errors]
     views = {"scores": _figure(models, drawn)}
+    told = f"{SCORES.told} {_of_controls(data)}"
+    if not data.study:
+        views["score and speed"] = final_figure(data.report)  # a search has it beside its front
+    return replace(SCORES, told=told, views=views, table=table)
+
+
+def _of_controls(data: ReportData) -> str:
+    """What the controls of a report show."""
+    controls = data.report.controls if data.report else []
+    if not controls:
+        return NO_CONTROLS
     if data.study:
-        return replace(SCORES, views=views, table=table)
-    views["score and speed"] = final_figure(data.report)  # which a search shows beside its front
-    return replace(SCORES, told=WITHOUT_A_SEARCH, views=views, table=table)
+        return CONTROLS
+    return ON_LABELS if len(controls) == 1 else SEVERAL
 
 
 def _score(model: EvaluatedModel | Baseline, metric: str) -> str:

@@ -56,7 +56,9 @@ def _read(path: Path, spec: TaskSpec, targets: dict[str, Path]) -> Rows:
             )
     rows = numbered(zip(*columns, strict=True))
     hint = f"put {stem_of(path, endings_of(spec))}.{spec.label[0].name} beside it"
-    return Rows(str(path), list(files), rows, "line", assumed=tuple(assumed), hint=hint)
+    beside = ", ".join(file.name for file in targets.values())
+    source = f"{path} and {beside}" if beside else str(path)
+    return Rows(source, list(files), rows, "line", assumed=tuple(assumed), hint=hint)
 
 
 def _targets(path: Path, spec: TaskSpec) -> dict[str, Path]:

@@ -11,6 +11,7 @@ from optuna.study import Study
 
 from kdnas.config import Settings
 from kdnas.errors import MissedLimitError
+from kdnas.files.artifact import Artifact
 from kdnas.report.model import (
     BY_MAGNITUDE,
     DISTILLED,
@@ -19,7 +20,7 @@ from kdnas.report.model import (
     SEARCHED,
     WITHOUT_ASSISTANTS,
 )
-from kdnas.runs.context import Context, run_step
+from kdnas.runs.context import Context
 from kdnas.runtime.console import say
 from kdnas.scoring.costs import FINAL
 from kdnas.space import Candidate
@@ -35,7 +36,7 @@ from kdnas.workflow.distilling.seeds import named, other_seeds, place_of_seed
 from kdnas.workflow.distilling.train_side_by_side import train_side_by_side
 from kdnas.workflow.preparing.count_jobs import count_jobs
 from kdnas.workflow.preparing.prepare import Prepared
-from kdnas.workflow.preparing.records import is_made, record_of
+from kdnas.workflow.preparing.records import record_of
 from kdnas.workflow.searching.hand_picked import pick_by_hand
 
 MAGNITUDE = "magnitude"
@@ -109,13 +110,13 @@ def train_all(
     train_side_by_side(prepared, labels_last(every))
     found = list[Control]()
     for control, (first, *others) in every:
-        must = control is own or is_made(first.folder, settings)
+        must = control is own or first.done(settings)
         if not (must or has_time(context, control, control.title)):
             continue
         first.fill(prepared)
         trainings = {settings.seed: first.folder}
         for one in others:
-            if one.folder.exists() or has_time(context, control, named(control.title, one.seed)):
+            if one.done(settings) or has_time(context, control, named(control.title, one.seed)):
                 trainings[one.seed or 0] = one.folder
                 one.fill(prepared)
         found.append(replace(control, trainings=trainings))
@@ -125,9 +126,15 @@ def train_all(
 def _every(
     settings: Settings, own: Control, trial: int | None, controls: Sequence[Control], home: Path
 ) -> list[tuple[Control, list[FullTraining]]]:
-    """The trainings of each, the run's own student first."""
+    """The trainings of each, the run's own student first.
+
+    Where no controls are trained, those that are there have no further seeds.
+    """
     found = [(own, _trainings(settings, own, home, trial))]
-    return found + [(one, _trainings(settings, one, home)) for one in controls]
+    for one in controls:
+        first, *others = _trainings(settings, one, home)
+        found.append((one, [first, *(o for o in others if settings.controls or o.done(settings))]))
+    return found
 
 
 def labels_last(every: Sequence[tuple[Control, list[FullTraining]]]) -> list[FullTraining]:
@@ -185,18 +192,16 @@ def controls_of(
     A shape that is given has the first alone, a pruned student the teacher pruned by magnitude as
     well, one with assistants itself without them. The winner's checkpoint is or will be in
     `student`; `home` gets those of the controls. Random search has the same limit as the winner.
-    `fast` is the winner's speed-up, if it was timed at length before it is trained. A run that
-    trains no controls has those that it trained before.
+    `fast` is the winner's speed-up, if it was timed at length before it is trained. Where no
+    controls are trained, it is compared with those that are there.
     """
     settings, controls, winner = prepared.context.settings, list[Control](), own.candidate
-
-    def due(control: Control) -> bool:
-        return settings.controls or is_made(control.folder, settings)
 
     def add(name: str, candidate: Candidate, title: str, *, distilled: bool = True) -> None:
         folder = home / "controls" / title
         control = Control(name, candidate, folder, title, distilled=distilled)
-        controls.extend([control] if due(control) else [])
+        if settings.controls or _trainings(settings, control, home)[0].done(settings):
+            controls.append(control)
 
     alone = replace(winner, assistants=())
     add(ON_LABELS, alone, "fine-tuned", distilled=False)
@@ -209,9 +214,9 @@ def controls_of(
         add(BY_MAGNITUDE, replace(alone, pruning=pruning), "by-magnitude")
     # Timing shapes takes long: only where one of them can be trained.
     by_hand = Control(HAND_PICKED, winner, home / "controls" / "hand-picked", "hand-picked")
-    made = is_made(by_hand.folder, settings)
-    wanted = made or (due(by_hand) and has_time(prepared.context, by_hand, by_hand.title))
-    if wanted and (picked := control_by_hand(prepared, own, student, home, fast)) is not None:
+    due = _picked(prepared.context, winner, home).done()
+    due = due or (settings.controls and has_time(prepared.context, by_hand, by_hand.title))
+    if due and (picked := control_by_hand(prepared, own, student, home, fast)) is not None:
         add(HAND_PICKED, picked, by_hand.title)
     if random and settings.random_control == "full":
         best = best_of_random(random, settings, speedup or settings.speedup)
@@ -244,10 +249,19 @@ def control_by_hand(
         picked = pick_by_hand(prepared, candidate, near)
         return picked[0].params if picked else None
 
-    candidate = winner.candidate
-    name = " ".join((HAND_PICKED, *home.relative_to(prepared.context.run.folder).parts))
-    found = run_step(prepared.context, name, candidate.params, compute)
+    context, candidate = prepared.context, winner.candidate
+    step = _picked(context, candidate, home)
+    found = step.get(context.run.timed(_pick_step(context, home))(compute))
     return None if found is None else Candidate.from_params(found)
+
+
+def _picked(context: Context, winner: Candidate, home: Path) -> Artifact[dict[str, Any] | None]:
+    """What a person would pick beside a winner, in the report of a folder."""
+    return context.run.step(_pick_step(context, home), winner.params)
+
+
+def _pick_step(context: Context, home: Path) -> str:
+    return " ".join((HAND_PICKED, *home.relative_to(context.run.folder).parts))
 
 
 def _speedup_of(prepared: Prepared, winner: Winner, student: Path) -> float:
