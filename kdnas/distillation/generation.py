@@ -84,7 +84,7 @@ def written_by(
     A batch has a share, one of `parts`, of the tokens that a model reads at a time.
     """
     plan = plan_once(data.lengths, max(1, forward_tokens(device) // parts))
-    with computing(device) as let_pass, progress("writing texts", len(plan)) as advance:
+    with computing(device) as let_pass, progress("writing texts, batch", len(plan)) as advance:
         for indices in plan:
             let_pass()
             yield indices, write(collate(data, indices, pad_id).to(device).inputs)
