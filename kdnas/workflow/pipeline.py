@@ -137,7 +137,7 @@ def _find(ready: _Ready, *, finish: bool) -> Report:
             before = _deliver_before(prepared)
         report = deliver(  # 5 distil, 6 evaluate, 7 report
             *(prepared, study, random, winner),
-            *(run.folder, _limit(context, winner), before),
+            *(run.folder, speedup_asked(context, winner), before),
         )
         track.curves()
         track.results({name: model.scores for name, model in report.models})
@@ -157,9 +157,12 @@ def _deliver_before(prepared: Prepared) -> dict[str, Report]:
     return found
 
 
-def _limit(context: Context, winner: Winner) -> float | None:
-    """The speed-up that a run asks for, if any."""
-    return winner.candidate.pruning.speedup or context.settings.speedup
+def speedup_asked(context: Context, winner: Winner) -> float | None:
+    """The speed-up that a run asks for, if any; a search prunes to it with a margin."""
+    settings = context.settings
+    if settings.searches:
+        return settings.speedup
+    return winner.candidate.pruning.speedup or settings.speedup
 
 
 def plan_search(context: Context, *, finish: bool = False) -> Forecast:

@@ -22,7 +22,15 @@ from kdnas.errors import KdnasError
 from kdnas.evaluation.closing import closing_lines
 from kdnas.evaluation.scores import evaluate_model, scores_and_intervals
 from kdnas.runtime.device import Runtime
-from kdnas.tasks import EncodedExamples, TaskData, TaskSpec, encode, load_data, load_spec
+from kdnas.tasks import (
+    TASK_TYPES,
+    EncodedExamples,
+    TaskData,
+    TaskSpec,
+    encode,
+    load_data,
+    load_spec,
+)
 from kdnas.teachers.fine_tune import fine_tune
 from kdnas.teachers.load import Teacher, load_teacher
 
@@ -206,6 +214,43 @@ def test_teachers_that_cannot_do_it(
     none = ("--speedup", "none", "--out", tmp_path / "b")
     code, error = command("search", "--teacher", bart, *given, *none)
     assert code == 2 and "is not clearly better than a simple model: bleu" in error
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"do_sample": True, "temperature": 0.0}, "temperature 0.0 in the generation config"),
+        ({"num_beams": "four"}, "num_beams 'four' in the generation config of the model: expected"),
+        ({"num_beams": 0}, "num_beams 0 in"),
+        ({"num_beams": 2.5}, "expected a whole number, 1 or more; mend its generation_config.json"),
+        ({"max_length": "20", "max_new_tokens": None}, "invalid max_length '20' in"),
+        ({"repetition_penalty": "hi"}, "repetition_penalty 'hi' in"),
+        (
+            {"do_sample": "yes"},
+            "do_sample 'yes' in the generation config of the model: expected true",
+        ),
+        ({"do_sample": True, "top_p": 1.5}, "top_p 1.5 in"),
+        ({"decoder_start_token_id": 99_999}, "expected a token id, 0 to "),
+    ],
+)
+def test_values_that_no_model_can_write_by_are_refused(
+    asked: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    place = save_writer(tmp_path / "bart")
+    file = place / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **asked}))
+    model = AutoModelForSeq2SeqLM.from_pretrained(place)
+    with pytest.raises(KdnasError, match=re.escape(message)):
+        TASK_TYPES["sequence-to-sequence"].adapt(model, {})
+
+
+def test_a_temperature_of_0_is_idle_without_sampling(tmp_path: Path) -> None:
+    place = save_writer(tmp_path / "bart")
+    file = place / "generation_config.json"
+    asked = {"temperature": 0.0, "top_k": None, "max_new_tokens": 8}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **asked}))
+    model = AutoModelForSeq2SeqLM.from_pretrained(place)
+    TASK_TYPES["sequence-to-sequence"].adapt(model, {})
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,13 @@ from kdnas.errors import DivergedError, KdnasError
 from kdnas.files.atomic import read_json
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
+from kdnas.space import Architecture, Candidate
+from kdnas.space.pruning import Pruning
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control
+from kdnas.study.winner import Winner
 from kdnas.workflow.another_trial import distil_another
-from kdnas.workflow.pipeline import find_student
+from kdnas.workflow.pipeline import find_student, speedup_asked
 
 
 @pytest.mark.slow
@@ -100,3 +103,15 @@ def test_a_teacher_that_diverges_is_neither_kept_nor_cached(
     monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache"))
     steps = Stepwise(Run.open(run.folder, teacher_lr=QUICK.get("teacher_lr", 5e-5)))
     assert steps.teacher.has_head
+
+
+def test_a_search_asks_for_its_limit_and_prunes_to_more(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    pruned = Pruning("ziplm", speedup=2.16)
+    winner = Winner(Candidate(Architecture(2, 2, 16, 32, "gelu"), pruning=pruned))
+    searched = {"search_over": "shape,pruning", "speedup": 2.0}
+    assert speedup_asked(open_context(make_run(**searched)), winner) == 2.0
+    given = {"random_control": "search", "finalists": 3, "screen": 24, "speedup": None}
+    family = make_run(**given, pruned="ziplm", speedups=(1.5, 2.16), out=tmp_path / "family")
+    assert speedup_asked(open_context(family), winner) == 2.16

@@ -26,6 +26,7 @@ from kdnas.tasks.sequences.generate import (
     start_option,
     update_config,
 )
+from kdnas.tasks.sequences.generation_values import refuse_values
 from kdnas.tasks.sequences.targets import (
     FORM,
     LONGEST,
@@ -176,6 +177,7 @@ class SequenceToSequence(TaskType):
             KdnasError: Its generation config begins texts with another token than it is trained to
                 read first, is invalid, or asks for a way of writing that kdnas does not have.
         """
+        refuse_values(model)
         refuse_ways(model.generation_config)
         if (prefix := options.get("source_prefix")) is not None:  # an empty one stands for none
             model.config.prefix = prefix
