@@ -55,6 +55,8 @@ from kdnas.study.workers import (
 MAX_FAILURES = 3
 # Infeasible students in a row after which no more are asked for.
 MAX_INFEASIBLE = 100
+# So many of them, where none ever kept the limits, and a search says when it will end.
+TELL_INFEASIBLE = 20
 POLL_SECONDS = 2.0
 # Seconds after which a search says which workers it waits for.
 ANNOUNCE_SECONDS = 10.0
@@ -252,6 +254,12 @@ class _Search:
         most = max(MAX_INFEASIBLE, 3 * expected_trials(self.study, self.settings.trials))
         if self.trials(TrialState.RUNNING):  # one of them may be the first to keep them
             most *= 2
+        if len(broken) == TELL_INFEASIBLE < most and not has_score(self.study):
+            fastest = max(float(t.user_attrs["speedup"]) for t in broken)
+            self.say(
+                f"none of {len(broken)} students keeps {self.limits} so far, the fastest is "
+                f"{fastest:.2f} times as fast as the teacher; after {most} the search ends"
+            )
         if len(broken) < most:
             return False
         if has_score(self.study):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -62,13 +63,16 @@ def test_a_repeated_architecture_is_told_again_and_not_trained(
 
 @pytest.mark.slow
 def test_limits_that_nobody_keeps_end_the_search(
-    pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch
+    pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(optimize, "MAX_INFEASIBLE", 3)
+    monkeypatch.setattr(optimize, "TELL_INFEASIBLE", 4)
     fast = Stepwise(Run(pipeline.run.folder, pipeline.settings.model_copy(update={"speedup": 99})))
     told = r"none of the 6 students tried keeps --speedup 99: the fastest, with [\d,]+ parameters"
     with pytest.raises(KdnasError, match=told):
         fast.search()
+    told = r"none of 4 students keeps --speedup 99 so far, the fastest is [\d.]+ times as fast"
+    assert re.search(rf"{told} as the teacher; after 6 the search ends", capsys.readouterr().out)
     with pytest.raises(KdnasError, match="none of the 6 students tried keeps the limits"):
         choose_winner(fast.open_study())
     assert all(INFEASIBLE in t.user_attrs for t in fast.open_study().trials)
