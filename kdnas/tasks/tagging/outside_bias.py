@@ -7,7 +7,6 @@ Measure). Where as many are found as there are, precision equals recall, and F1 
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 # With fewer labelled entities, how many a student finds is chance.
 LEAST_ENTITIES = 30
-# How much the output for O may be lowered or raised.
+# By how much the output for O may be lowered or raised.
 SHIFTS = np.arange(0, 4.1, 0.125, dtype=np.float32)
 
 
@@ -24,6 +23,9 @@ def outside_bias(
 ) -> NDArray[np.float32]:
     """The bias of each output, of which that of O alone may differ from 0.
 
+    The smallest one among those that come nearest to the number wanted: a larger one that finds no
+    other number on these rows would only lose (or invent) entities in others.
+
     Args:
         count: Entities that a model finds with such a bias; the lower O's, the more.
         wanted: Those that are labelled in the same rows.
@@ -31,12 +33,8 @@ def outside_bias(
         outside: The place of O among them.
     """
     alone = np.eye(outputs, dtype=np.float32)[outside]
-    few = 1 if count(0 * alone) < wanted else -1
-
-    def missing(place: int) -> int:
-        return few * (count(-few * SHIFTS[place] * alone) - wanted)
-
-    place = bisect_left(range(len(SHIFTS)), 0, key=missing)
-    near = range(max(0, place - 1), min(place + 1, len(SHIFTS)))
-    found: NDArray[np.float32] = -few * SHIFTS[min(near, key=lambda i: abs(missing(i)))] * alone
+    toward = -alone if count(0 * alone) < wanted else alone
+    # The first of the nearest, by ascending shifts.
+    shift = min(SHIFTS, key=lambda shift: abs(count(shift * toward) - wanted))
+    found: NDArray[np.float32] = shift * toward
     return found
