@@ -88,10 +88,14 @@ def entities(
     ends = [end for _, end in spans]
     found: list[dict[str, Any]] = []
     last, part = -1, "O"
-    for at, (start, end) in enumerate(row.offsets):
+    begins = [(start, chunk) for (start, _), chunk in zip(row.offsets, row.word_ids, strict=True)]
+    behind = [*begins[1:], None]
+    for at, ((start, end), chunk) in enumerate(zip(row.offsets, row.word_ids, strict=True)):
         word = bisect(ends, start)
-        if start == end or word == len(spans) or end <= spans[word][0] or word <= last:
+        if chunk is None or word == len(spans) or word <= last:
             continue  # special tokens, padding, and further pieces of a word
+        if end <= spans[word][0] and behind[at] != (spans[word][0], chunk):
+            continue  # a space, and no mark of the word that the next piece begins
         before, last = part if word == last + 1 else "O", word
         part, _, kind = tags[best[at]].partition("-")
         if not (before in "BI" and part in "IE" and found[-1]["type"] == kind):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,18 +190,31 @@ class EncodedExamples:
         return digest.hexdigest()
 
 
+class TokenPlaces(NamedTuple):
+    """Where the tokens of an example are in its first text; -1 for tokens of no text.
+
+    Attributes:
+        offsets: The characters of each token, shape (tokens, 2).
+        chunks: The part of the text that the tokenizer found the token in, shape (tokens,): its
+            own words, which are split at other places than a task's.
+    """
+
+    offsets: NDArray[np.int32]
+    chunks: NDArray[np.int32]
+
+
 def tokenise(
     examples: Examples,
     tokenizer: Any,
     max_length: int,
-    places: list[NDArray[np.int32]] | None = None,
+    places: list[TokenPlaces] | None = None,
 ) -> EncodedExamples:
     """Tokenises texts, one unit each; longer ones lose tokens from the longer of a pair.
 
     Args:
         max_length: Most tokens of an example, special tokens included.
-        places: Gets for each example where its tokens are in its first text, shape (tokens, 2);
-            (-1, -1) for the others. Only fast tokenizers know.
+        places: Gets for each example where its tokens are in its first text. Only fast tokenizers
+            know.
     """
     ids: list[NDArray[np.int32]] = []
     types: list[NDArray[np.int8]] = []
@@ -230,11 +243,14 @@ def tokenise(
     )
 
 
-def _places(encoding: Any) -> NDArray[np.int32]:
-    """Where the tokens of one example are in its first text; (-1, -1) for the others."""
+def _places(encoding: Any) -> TokenPlaces:
+    """Where the tokens of one example are in its first text."""
     offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
+    chunks = np.array([-1 if one is None else one for one in encoding.word_ids], np.int32)
     first = np.array([sequence == 0 for sequence in encoding.sequence_ids], bool)
-    return np.where(first[:, None], offsets, np.int32(-1))
+    return TokenPlaces(
+        np.where(first[:, None], offsets, np.int32(-1)), np.where(first, chunks, np.int32(-1))
+    )
 
 
 def describe_cut(

@@ -171,7 +171,7 @@ SCHEMES = [
 
 
 @pytest.mark.parametrize("labels", SCHEMES)
-@pytest.mark.parametrize("family", ["xlm-roberta", "roberta", "bert"])
+@pytest.mark.parametrize("family", ["xlm-roberta", "deberta-v2", "roberta", "bert"])
 def test_entities_of_any_tokenizer_and_scheme(
     serving: Callable[[str], Any],
     labels: list[str],
@@ -202,7 +202,7 @@ def test_entities_of_any_tokenizer_and_scheme(
     assert printed == [[(one["type"], one["text"]) for one in row] for row in wanted]
 
 
-MADE = {name: MAKE[name]() for name in ("xlm-roberta", "roberta", "bert")}
+MADE = {name: MAKE[name]() for name in ("xlm-roberta", "deberta-v2", "roberta", "bert")}
 
 
 def test_an_export_says_how_its_entities_are_read(

@@ -109,6 +109,54 @@ def test_the_first_piece_of_a_word_carries_its_tag(tokenizer: Any) -> None:
     assert said.tolist() == [tuple(tags), ()] == NER.truths(data).tolist()
 
 
+def marked_spaces(**how: Any) -> PreTrainedTokenizerFast:
+    """A Unigram tokenizer such as DeBERTa's, most of whose words begin with a lone `\u2581`."""
+    pieces = [
+        "<unk>",
+        "<pad>",
+        "<s>",
+        "</s>",
+        "\u2581",
+        "\u2581the",
+        "\u2581cat",
+        *"abcehkmnrtu,.0(",
+    ]
+    tokenizer = Tokenizer(models.Unigram([(one, -1.0) for one in pieces], unk_id=0))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(**how)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
+    )
+    names = {"pad_token": "<pad>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names)
+
+
+MARKED = {
+    "metaspace": marked_spaces,
+    "whole text": lambda: marked_spaces(split=False),
+    "roberta": lambda: byte_level(prefix=True),
+}
+
+
+@pytest.mark.parametrize("make", MARKED.values(), ids=MARKED)
+def test_a_lone_mark_of_a_space_is_the_first_piece_of_the_word_behind_it(make: Any) -> None:
+    tokenizer, words = make(), ["market", "the", "cat", "(", "ham", "\u4e16", "the", "0", "."]
+    theirs = tokenizer(words, is_split_into_words=True)
+    pieces = theirs.word_ids()
+    firsts = [i for i, w in enumerate(pieces) if w is not None and w not in pieces[:i]]
+    lone = [i for i in firsts if theirs.tokens()[i] in ("\u2581", "\u0120")]
+    assert 0 < len(lone) < len(firsts)
+    tags = [1, 0, 1, 0, 2, 3, 0, 0, 0]
+    data = encode(examples_of((words, tags)), tokenizer, 64)
+    assert data.positions is not None and data.spans is not None and data.labels is not None
+    assert data.input_ids.tolist() == theirs["input_ids"]
+    assert data.positions.tolist() == firsts
+    assert data.spans[:, 0].tolist() == [pieces[i] for i in firsts]
+    assert data.labels.tolist() == [tags[pieces[i]] for i in firsts]
+    answers = NER.row_answers(np.eye(4)[data.labels], LABELS, data)
+    found = [(one["text"], one["start"], one["end"]) for one in answers[0]["entities"]]
+    assert found == [("market", 0, 6), ("cat", 11, 14), ("ham", 17, 20), ("\u4e16", 21, 22)]
+
+
 def test_all_pieces_train_and_first_ones_answer() -> None:
     words, tags, tokenizer = ["unbelievable", "cat"], [1, 2], byte_level()
     plain, every = (

@@ -30,10 +30,13 @@ for text, row, scores in zip(texts, rows, logits):
     spans = [span for _, span in words.pre_tokenize_str(text)]
     ends = [end for _, end in spans]
     entities, last, part = [], -1, "O"  # of each: [type, first character, the one behind]
-    for (start, end), tag in zip(row.offsets, scores.argmax(-1)):
+    behind = [*[(start, chunk) for (start, _), chunk in zip(row.offsets, row.word_ids)][1:], None]
+    for (start, end), chunk, then, tag in zip(row.offsets, row.word_ids, behind, scores.argmax(-1)):
         word = bisect(ends, start)  # the one that the piece is of: its first piece has its tag
-        if start == end or word == len(spans) or end <= spans[word][0] or word <= last:
+        if chunk is None or word == len(spans) or word <= last:
             continue
+        if end <= spans[word][0] and then != (spans[word][0], chunk):
+            continue  # a space, and no mark of the word that the next piece begins
         before, last = part if word == last + 1 else "O", word
         part, _, kind = labels[tag].partition("-")
         if before in "BI" and part in "IE" and entities[-1][0] == kind:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kdnas.tasks.encode import TokenPlaces
 from kdnas.tasks.examples import Spans
 from kdnas.tasks.tagging.answers import Sentence
 from kdnas.tasks.tagging.words import piece_words
@@ -32,15 +33,15 @@ class UnitPieces(NamedTuple):
         return np.stack([self.words, self.words + 1], -1).astype(np.int32)
 
 
-def unit_pieces(offsets: NDArray[Any], words: Spans, *, further: bool) -> UnitPieces:
+def unit_pieces(tokens: TokenPlaces, words: Spans, *, further: bool) -> UnitPieces:
     """The first piece of each word of a text; those that come after it, too, where `further`.
 
     Args:
-        offsets: Shape (tokens, 2), as `piece_words` takes them.
+        tokens: Of the text.
         words: Where the words are, shape (words, 2).
         further: Whether pieces behind a word's first one are units.
     """
-    word = piece_words(offsets, words)
+    word = piece_words(tokens, words)
     highest = np.maximum.accumulate(np.concatenate([[-1], word]))[:-1]
     first = word > highest
     at = np.flatnonzero(word >= 0 if further else first)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kdnas.tasks.encode import TokenPlaces
 from kdnas.tasks.examples import Spans as Places
 
 Span = tuple[int, int]
@@ -118,14 +119,17 @@ def joined_words(words: Sequence[str]) -> tuple[str, Places]:
     return " ".join(words), np.stack([ends - lengths, ends], axis=-1)
 
 
-def piece_words(offsets: np.ndarray, spans: Places) -> np.ndarray:
+def piece_words(tokens: TokenPlaces, spans: Places) -> np.ndarray:
     """The word that each of a text's tokens belongs to, shape (tokens,); -1 where to none.
 
+    A token that only marks the space before a word (a lone `▁`) is the word's, as it is in the
+    tokenizer's `word_ids()` of words given one by one.
+
     Args:
-        offsets: Shape (tokens, 2): characters of each token, (-1, -1) for those of no text. Some
-            tokenizers count the space before a word as the token's.
+        tokens: Some tokenizers count the space before a word as the token's.
         spans: Shape (words, 2), ascending.
     """
+    offsets, chunks = tokens
     full = np.flatnonzero(spans[:, 1] > spans[:, 0])
     starts, ends = offsets[:, 0], offsets[:, 1]
     if not len(full):
@@ -133,4 +137,9 @@ def piece_words(offsets: np.ndarray, spans: Places) -> np.ndarray:
     at = np.searchsorted(spans[full, 1], starts, side="right")
     words = full[np.minimum(at, len(full) - 1)]
     inside = (at < len(full)) & (spans[words, 0] < ends) & (starts >= 0)
-    return np.where(inside, words, -1)
+    found = np.where(inside, words, -1)
+    # A space that the tokenizer parts from the word (another chunk) is a token of its own.
+    begins, same = inside & (starts == spans[words, 0]), chunks[:-1] == chunks[1:]
+    marks = np.flatnonzero(~inside[:-1] & (chunks[:-1] >= 0) & same & begins[1:])
+    found[marks] = found[marks + 1]
+    return found

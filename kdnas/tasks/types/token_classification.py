@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from kdnas.errors import KdnasError
 from kdnas.runtime.formatting import several
-from kdnas.tasks.encode import EncodedExamples, describe_cut, offsets_of, tokenise
+from kdnas.tasks.encode import EncodedExamples, TokenPlaces, describe_cut, offsets_of, tokenise
 from kdnas.tasks.examples import (
     Examples,
     kind_of,
@@ -136,9 +137,10 @@ class TokenClassification(TagCells, Classification):
     ) -> EncodedExamples:
         """Tokenises texts as they are; each word's first piece is a unit with its tag.
 
-        A piece belongs to the word that has its first character, so that the tokens are those that
-        the tokenizer gives for the text to anybody. With `label_all_pieces` the others are units,
-        too, with the tag that goes on inside of the entity.
+        A piece belongs to the word that has its first character, one that only marks the space to
+        the word behind it: tokens are those that the tokenizer gives for the text to anybody, first
+        pieces those of its `word_ids()`. With `label_all_pieces` the others are units, too, with
+        the tag that goes on inside of the entity.
 
         Raises:
             KdnasError: The tokenizer cannot tell where tokens are in a text.
@@ -148,14 +150,14 @@ class TokenClassification(TagCells, Classification):
                 f"{type(tokenizer).__name__} does not tell where its tokens are in a text, which "
                 f"{self.name} needs; give a teacher with a fast tokenizer (a tokenizer.json)"
             )
-        places: list[NDArray[np.int32]] = []
+        places: list[TokenPlaces] = []
         data = tokenise(examples, tokenizer, max_length, places)
         words = examples.words or [split_words(text) for text in examples.text]
         tags = Tags(examples.classes)
         truths = [None] * len(examples) if examples.labels is None else examples.labels
         units = [
-            unit_pieces(offsets, of_text, further=label_all_pieces)
-            for offsets, of_text in zip(places, words, strict=True)
+            unit_pieces(tokens, of_text, further=label_all_pieces)
+            for tokens, of_text in zip(places, words, strict=True)
         ]
         inside = np.array([*tags.inside, self.no_label], np.int64)
         labels = [
@@ -304,9 +306,13 @@ class TokenClassification(TagCells, Classification):
             return None
         rows = np.flatnonzero(self.known(self.truths(data)))
 
+        @cache  # few rows change from one bias to the next
+        def entities_of(row: tuple[int, ...]) -> int:
+            return len(tags.entities(row))
+
         def entities(logits: Array) -> int:
             said = self.predictions(logits, data)
-            return sum(len(tags.entities(said[row])) for row in rows)
+            return sum(entities_of(said[row]) for row in rows)
 
         # Words that were cut off are no entities here: nobody could find them.
         wanted = entities(np.eye(len(labels), dtype=np.float32)[np.maximum(data.labels, 0)])

@@ -13,6 +13,7 @@ from seqeval.scheme import BILOU, IOB2, IOBES
 from tokenizers import Regex, pre_tokenizers
 
 from kdnas.tasks import TASK_TYPES, TaskSpec
+from kdnas.tasks.encode import TokenPlaces
 from kdnas.tasks.metrics import Answers, metrics_of, score_intervals
 from kdnas.tasks.tagging.entities import Entity, Tags, iob1_to_iob2
 from kdnas.tasks.tagging.words import (
@@ -208,5 +209,11 @@ def test_pieces_belong_to_the_word_with_their_first_character() -> None:
     text, spans = joined_words(["a", "", "bcd", "e"])
     assert text == "a  bcd e"
     offsets = [(-1, -1), (0, 1), (1, 4), (4, 6), (6, 7), (7, 8), (8, 8), (-1, -1)]
-    assert piece_words(np.array(offsets), spans).tolist() == [-1, 0, 2, 2, -1, 3, -1, -1]
-    assert piece_words(np.array([(0, 1)]), joined_words([""])[1]).tolist() == [-1]
+    chunks = np.array([-1, 0, 1, 1, 2, 3, 4, -1])
+    tokens = TokenPlaces(np.array(offsets), chunks)
+    assert piece_words(tokens, spans).tolist() == [-1, 0, 2, 2, -1, 3, -1, -1]
+    # A space in one chunk with the piece that begins a word marks the word.
+    marked = tokens._replace(chunks=np.array([-1, 0, 1, 1, 3, 3, 4, -1]))
+    assert piece_words(marked, spans).tolist() == [-1, 0, 2, 2, 3, 3, -1, -1]
+    alone = TokenPlaces(np.array([(0, 1)]), np.array([0]))
+    assert piece_words(alone, joined_words([""])[1]).tolist() == [-1]
