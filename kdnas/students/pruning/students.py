@@ -55,7 +55,8 @@ class PrunedStudents:
         trained: Gives a trained student that another one is pruned from.
         content: Plain values that tell that student from itself as trained otherwise.
         seed: Of the method that orders at random.
-        at_best: Where no pruning reaches a speed-up, take the fastest, not refuse.
+        at_best: Whether the fastest of a pruning will do where none reaches its speed-up; else it
+            is refused.
     """
 
     teacher: PreTrainedModel
@@ -68,7 +69,7 @@ class PrunedStudents:
     trained: Callable[[Pruning], PreTrainedModel]
     content: Callable[[Pruning], Any]
     seed: int = 0
-    at_best: bool = False
+    at_best: Callable[[Pruning], bool] = lambda _: False
     _orders: dict[Pruning, PruningOrder] = field(default_factory=dict)
 
     def order(self, pruning: Pruning) -> PruningOrder:
@@ -92,7 +93,7 @@ class PrunedStudents:
         """How many heads and neurons each layer keeps; that of a speed-up reaches it as timed.
 
         Raises:
-            MissedLimitError: No pruning reaches the speed-up, and it is not `at_best`.
+            MissedLimitError: No pruning reaches the speed-up, and the fastest will not do.
         """
         name = f"shape-{pruning.label.replace(' ', '-')}.json"
         kept: Artifact[Any] = json_artifact(self.folder / name, self._key(pruning, pruning.params))
@@ -170,14 +171,20 @@ class PrunedStudents:
         """The fastest student tried, where none is fast enough with a margin, or the smallest.
 
         Raises:
-            MissedLimitError: Not even the smallest reaches the speed-up, and it is not `at_best`.
+            MissedLimitError: Not even the smallest reaches the speed-up, and it will not do.
         """
         if max(tried.speedups.values()) < pruning.speedup:
             # Smaller than all, but seen as slower than some: other work may have slowed it down.
             found = max(tried.speedups.get(fewest, 0.0), self.speedup(fewest))
             tried.speedups[fewest] = found
         counts, found = max(tried.speedups.items(), key=lambda one: one[1])
-        if found >= pruning.speedup or self.at_best:
+        if found >= pruning.speedup:
+            return counts
+        if self.at_best(pruning):
+            say(
+                f"{pruning.label}: none is {pruning.speedup:g} times as fast; taken is "
+                f"{counts.label}, {found:.2f} times"
+            )
             return counts
         raise MissedLimitError(
             f"no pruning reaches {pruning.speedup:g} times the teacher's speed: the smallest "

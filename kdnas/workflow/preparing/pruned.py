@@ -67,7 +67,8 @@ def pruned_students(
         trained=trained,
         content=lambda pruning: content_of(folder_of(pruning)),
         seed=settings.seed,
-        at_best=settings.searches,
+        # A search has other students; what a given one is compared with is no reason to end.
+        at_best=lambda pruning: settings.searches or pruning not in inputs.space.prunings,
     )
 
 

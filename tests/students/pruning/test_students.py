@@ -110,6 +110,19 @@ def test_a_speed_up_that_nothing_reaches_is_missed(students: Callable[..., Prune
         students(lambda _: 1.5).counts(Pruning("magnitude", speedup=3.0))
 
 
+def test_the_fastest_is_taken_where_it_will_do(
+    students: Callable[..., PrunedStudents], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = students(lambda counts: 1.9 if size(counts) == 8 else 1.2)
+    control, asked = (Pruning(method, speedup=3.0) for method in ("magnitude", "random"))
+    made.at_best = lambda pruning: pruning == control
+    assert size(counts := made.counts(control)) == 8
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"none is 3 times as fast; taken is {counts.label}, 1.90 times" in told
+    with pytest.raises(MissedLimitError, match="no pruning reaches 3 times"):
+        made.counts(asked)
+
+
 def size(counts: PrunedArchitecture) -> int:
     return 8 * sum(counts.num_attention_heads) + sum(counts.intermediate_size)
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from support.stepwise import Stepwise
 
+from kdnas.errors import MissedLimitError
 from kdnas.runs.run_folder import Run
-from kdnas.space import PrunedArchitecture
+from kdnas.space import PrunedArchitecture, Pruning
 from kdnas.space.pruning import gradually
 from kdnas.students.build import build_student
 from kdnas.students.checkpoint import student_artifact
@@ -71,3 +73,18 @@ def test_importance_is_measured_on_the_same_batches_on_every_device(
         made = pruned_students(context, steps.inputs, steps.teacher, meter)
         sizes.append([batch.indices.tolist() for batch in made.rows()])
     assert sizes[0] == sizes[1] and len(sizes[0]) > 1
+
+
+def test_a_speed_up_that_only_a_control_misses_ends_nothing(make_run: Callable[..., Run]) -> None:
+    """The student that was asked for has to reach it; what it is compared with need not."""
+    steps = Stepwise(make_run(teacher_as_is=True, pruned="ziplm", speedup=2.0))
+    meter: Any = None
+    made = pruned_students(steps.context, steps.inputs, steps.teacher, meter)
+    made.table, made.speedup = (
+        lambda: TABLE,
+        lambda one: 1.9 if sum(one.num_attention_heads) == 1 else 1.5,
+    )
+    control = Pruning("magnitude", speedup=2.0)
+    assert sum(made.counts(control).num_attention_heads) == 1
+    with pytest.raises(MissedLimitError, match="no pruning reaches 2 times"):
+        made.counts(replace(control, method="ziplm"))
