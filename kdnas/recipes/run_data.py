@@ -61,6 +61,8 @@ class RunData:
         spare_texts: The texts of `spare`.
         stands_in: The evaluation split that is a tenth of the training rows; None where all have
             files of their own.
+        needs_enough: Whether the run began when few `spare` examples were never used, and windows
+            counted as examples: it keeps the rows that it has.
     """
 
     spec: TaskSpec
@@ -83,6 +85,7 @@ class RunData:
     proxy_is_own: bool = True
     spare_texts: Examples | None = None
     stands_in: str | None = None
+    needs_enough: bool = False
 
 
 def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any) -> RunData:

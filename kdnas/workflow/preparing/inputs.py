@@ -6,7 +6,7 @@ import copy
 import math
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -63,6 +63,10 @@ OF_THE_DATA = (
 )
 
 
+# In the record of the data, how the rows that choose the student are counted; older runs lack it.
+CHOICE = "choice"
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What a run reads: its teacher's config, its data, its space, its students' vocabularies."""
@@ -110,6 +114,7 @@ def read_inputs(context: Context) -> Inputs:
     space = space_of(settings, config, source)
     check_static(space.architectures, task.spec.task_type)
     data = prepare_data(task, settings, tokenizer, config)
+    data = replace(data, needs_enough=_needs_enough(context))
     if settings.offered:
         space = with_usable_recipes(settings, space, data, config)
     space = space.with_vocabularies(settings.vocabulary_names)
@@ -320,16 +325,23 @@ def changed_part(context: Context, data: RunData) -> str:
     return next((name for name in now if before.get(name, now[name]) != now[name]), "")
 
 
+def _needs_enough(context: Context) -> bool:
+    """Whether a run that has begun chooses its student as runs did before that was recorded."""
+    record = _record_of_data(context)
+    return record.done() and CHOICE not in record.read()
+
+
 def _record_of_data(context: Context) -> Artifact[dict[str, str]]:
     return context.run.step("data", {})
 
 
 def _contents(data: RunData) -> dict[str, str]:
-    """Fingerprints of the data, by part."""
+    """Fingerprints of the data, by part, and how the rows that choose a student are counted."""
     parts = {"train": data.train, "distillation": data.distillation, **data.evaluation}
     others = {"further": data.further, "selection": data.spare}
     parts |= {name: part for name, part in others.items() if part is not None}
-    return {name: part.fingerprint() for name, part in parts.items()}
+    found = {name: part.fingerprint() for name, part in parts.items()}
+    return found if data.needs_enough else {**found, CHOICE: "rows"}
 
 
 def _other_data(context: Context, changed: str) -> KdnasError:

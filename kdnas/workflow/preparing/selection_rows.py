@@ -13,13 +13,14 @@ from kdnas.tasks import EncodedExamples, Examples
 from kdnas.tasks.encode import Indices
 from kdnas.tasks.sampling import stratified_sample
 
-# With as many rows that --max-train-rows leaves out, none has to be held out.
+# With as many rows that --max-train-rows leaves out, none has to be held out; fewer are used where
+# no more would be held out.
 ENOUGH = 200
 
 
 def selection_rows(data: RunData, settings: Settings) -> EncodedExamples:
     """The rows on which students that were trained in full are compared."""
-    if _has_spare(data):
+    if _has_spare(data, settings):
         assert data.spare is not None
         return data.spare
     return data.train.take(_held_out(data, settings))
@@ -27,7 +28,7 @@ def selection_rows(data: RunData, settings: Settings) -> EncodedExamples:
 
 def selection_texts(data: RunData, settings: Settings) -> Examples:
     """The texts of these rows, with their labels."""
-    if _has_spare(data):
+    if _has_spare(data, settings):
         assert data.spare_texts is not None
         return data.spare_texts
     return data.examples.take(data.train.rows_of(_held_out(data, settings)))
@@ -35,7 +36,7 @@ def selection_texts(data: RunData, settings: Settings) -> Examples:
 
 def for_students(data: RunData, settings: Settings) -> RunData:
     """The data that students train on in full."""
-    if _has_spare(data):  # no other texts that they train on may be those rows
+    if _has_spare(data, settings):  # no other texts that they train on may be those rows
         assert data.spare_texts is not None
         return replace(data, held_out=data.held_out | _texts_of(data.spare_texts))
     chosen = _held_out(data, settings)
@@ -54,8 +55,14 @@ def _texts_of(rows: Examples) -> set[str]:
     return {*rows.text, *(rows.text_pair or ())}
 
 
-def _has_spare(data: RunData) -> bool:
-    return data.spare is not None and len(data.spare) >= ENOUGH
+def _has_spare(data: RunData, settings: Settings) -> bool:
+    """Whether spare rows are taken, so that students train on all others."""
+    if data.spare is None:
+        return False
+    if data.needs_enough:
+        return len(data.spare) >= ENOUGH
+    count = data.spare.row_count
+    return count >= ENOUGH or count >= len(data.train.rows_of(_held_out(data, settings)))
 
 
 def _held_out(data: RunData, settings: Settings) -> Indices:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import Said
 from support.stepwise import Stepwise
+from support.tiny import save_squad
 
 from kdnas.files.artifact import content_of
 from kdnas.report.model import SEARCHED
@@ -19,6 +20,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.space import Candidate, Pruning
 from kdnas.workflow.distilling import choose
 from kdnas.workflow.distilling.measure import Control
+from kdnas.workflow.preparing.inputs import check_same_data
 from kdnas.workflow.preparing.selection_rows import ENOUGH, for_students, selection_rows
 
 
@@ -178,13 +180,46 @@ def test_no_student_trains_on_the_rows_that_choose_it(make_run: Callable[..., Ru
 
 
 def test_rows_that_nobody_trains_on_anyway_are_taken_first(
-    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+    make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = Stepwise(make_run(max_train_rows=120, proxy_fraction=1.0))
-    assert few.data.spare is not None and len(few.data.spare) == 120
-    assert ENOUGH > 120 and len(for_students(few.data, few.settings).train) < 120
-    monkeypatch.setattr("kdnas.workflow.preparing.selection_rows.ENOUGH", 100)
+    """They are, where there are enough, or no more would be held out of those to train on."""
+    most = Stepwise(make_run(max_train_rows=200, proxy_fraction=1.0, heldout_fraction=0.3))
+    assert most.data.spare is not None and len(most.data.spare) == 40 < ENOUGH
+    assert len(for_students(most.data, most.settings).train) == 140
+    monkeypatch.setattr("kdnas.workflow.preparing.selection_rows.ENOUGH", 40)
+    assert selection_rows(most.data, most.settings) is most.data.spare
+    monkeypatch.undo()
+    few = Stepwise(make_run(max_train_rows=120, proxy_fraction=1.0, out=tmp_path / "few"))
+    assert few.data.spare is not None and len(few.data.spare) == 120 < ENOUGH
     assert selection_rows(few.data, few.settings) is few.data.spare
     seen, spare = for_students(few.data, few.settings), few.data.spare_texts
     assert len(seen.train) == 120 and spare is not None and spare.text_pair is not None
     assert {*spare.text, *spare.text_pair} <= seen.held_out  # nor do other sources give them
+
+
+def test_rows_of_questions_are_counted_not_windows(
+    make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 spare rows are fewer than the 70 that would be held out, however many their windows."""
+    monkeypatch.setattr("kdnas.workflow.preparing.selection_rows.ENOUGH", 30)
+    given = {"task": "squad", "data_dir": save_squad(tmp_path, sentences=6), "max_length": 32}
+    shares = {"window_stride": 8, "heldout_fraction": 0.5, "proxy_fraction": 1.0}
+    run = Stepwise(make_run(**given, **shares, max_train_rows=140))
+    spare, rows = run.data.spare, selection_rows(run.data, run.settings)
+    assert spare is not None and spare.row_count == 20 and len(spare) > 30
+    assert rows.row_count == 70
+
+
+def test_a_run_that_has_begun_keeps_the_rows_that_choose_its_student(
+    make_run: Callable[..., Run],
+) -> None:
+    """Before rows were counted so, it trained on fewer: its students must not be of two kinds."""
+    steps = Stepwise(make_run(max_train_rows=120, proxy_fraction=1.0))
+    check_same_data(steps.context, steps.data)
+    record = steps.run.step("data", {})
+    again = Stepwise(Run.open(steps.run.folder))
+    assert selection_rows(again.data, again.settings) is again.data.spare
+    record.write({name: value for name, value in record.read().items() if name != "choice"})
+    older = Stepwise(Run.open(steps.run.folder))
+    check_same_data(older.context, older.data)
+    assert len(for_students(older.data, older.settings).train) < 120
