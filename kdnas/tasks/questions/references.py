@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kdnas.runtime.formatting import several
 from kdnas.tasks.examples import BadLabel, Label, NoLabel, is_empty, kind_of, shown
 
 # What an `answers` cell holds, for messages.
@@ -57,6 +58,8 @@ def read_references(cell: Any, context: str) -> Label:
         return cell
     if is_empty(cell) or (isinstance(cell, str) and not cell.strip()):
         return NoLabel.MISSING
+    if counts := _unequal(cell):
+        return BadLabel("answers without one start for each text", counts)
     texts, starts, wrong, moved = list[str](), list[int](), list[str](), list[str]()
     for text, start in _pairs(cell):
         problem = _fault(text, start)
@@ -122,6 +125,17 @@ def _pairs(cell: Any) -> Iterator[tuple[Any, Any]]:
             yield (item.get("text"), item.get("answer_start")) if known else (item, None)
     else:
         yield cell, None
+
+
+def _unequal(cell: Any) -> str:
+    """How many texts and starts a cell has, where these are lists of different lengths."""
+    if not isinstance(cell, Mapping):
+        return ""
+    texts, starts = _listed(cell.get("text")), _listed(cell.get("answer_start"))
+    if texts is None or starts is None or len(texts) == len(starts):
+        return ""
+    found = several(len(texts), "text"), several(len(starts), "number")
+    return f"{found[0]}, {found[1]} under `answer_start`"
 
 
 def _listed(value: Any) -> list[Any] | None:
