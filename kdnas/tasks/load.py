@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -110,6 +111,8 @@ def load_data(
             _tell_classes(split, raw[split].source, part, spec)
     if held_out and "train" in parts:
         parts["train"], parts[held_out] = hold_out(parts["train"])
+        if spec.task_type.answers_by_id and held_out in wanted:
+            _check_ids(raw["train"], parts[held_out].row_ids)
     chosen = {split: parts[split] for split in wanted}
     of_train = held_out if held_out in chosen else None
     if of_train and isinstance(source, FolderSource) and (unread := source.unread(of_train)):
@@ -183,11 +186,15 @@ def _at_most(count: int | None, split: str, rows: Examples) -> Examples:
     return rows.take(stratified_sample(rows, count, 0))
 
 
-def _check_ids(rows: RawSplit) -> None:
-    """Refuses an id that stands twice: a predictions file would hold one answer to both."""
+def _check_ids(rows: RawSplit, scored: Sequence[str] | None = None) -> None:
+    """Refuses an id that stands twice: a predictions file would hold one answer to both.
+
+    `scored` are the ids of the rows that are answered; default: all of them.
+    """
+    twice = Counter(rows.row_ids if scored is None else scored)
     seen: dict[str, int] = {}
     for one, place in zip(rows.row_ids or (), rows.places, strict=False):
-        if one and seen.setdefault(one, place) != place:
+        if one and twice[one] > 1 and seen.setdefault(one, place) != place:
             raise KdnasError(
                 f"{rows.source}: {rows.unit}s {seen[one]} and {place} have the same id "
                 f"{shown(one)!r}; give each its own"

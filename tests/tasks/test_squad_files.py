@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -234,7 +235,11 @@ WRONG = [
     ({"answers": ["1889"]}, r"text as an answer|answers in another form"),
     ({"answers": "1889"}, r"answers in another form"),
     ({"answers": 5}, r"answers in another form"),
-    ({"answers": {"text": ["a"], "answer_start": [1, 2]}}, r"answers in another form"),
+    (
+        {"answers": {"text": ["a"], "answer_start": [1, 2]}},
+        r"answers without one start for each text \(1 text, 2 numbers under `answer_start`\)",
+    ),
+    ({"answers": {"text": ["1889", "tower"], "answer_start": [23]}}, r"2 texts, 1 number under"),
     ({"answers": None}, r"no label under 'answers'"),
     ({"question": None}, r"has no text under 'question' \(id id9\)"),
     ({"question": "  "}, r"has no text under 'question' \(id id9\)"),
@@ -246,8 +251,6 @@ WRONG = [
 def test_a_bad_question_is_named_in_a_line(
     changes: dict[str, Any], told: str, tmp_path: Path
 ) -> None:
-    import re
-
     message = refusal(tmp_path, squad(question(9, **changes)))
     assert re.search(told, message), message
     assert "1 of 10 questions cannot be used: question 10" in message
@@ -359,3 +362,13 @@ def test_questions_that_share_an_id_cannot_be_scored(tmp_path: Path) -> None:
         load_data(spec(), tmp_path)
     told = f"{path}: questions 4 and 10 have the same id 'id3'; give each its own"
     assert str(caught.value) == told
+
+
+def test_nor_can_those_that_are_held_out_of_the_training_file(tmp_path: Path) -> None:
+    """Its rows may share an id, but not where a tenth of them stands in for a file to score."""
+    twice = [question(3, question=f"When was it built, {n}?") for n in range(20)]
+    path = written(tmp_path, {"data": [{"paragraphs": [{"context": CONTEXT, "qas": twice}]}]})
+    assert load_data(spec(), tmp_path, splits=("train",), optional=()).splits
+    told = f"{path}: questions 1 and 2 have the same id 'id3'; give each its own"
+    with pytest.raises(KdnasError, match=re.escape(told)):
+        load_data(spec(), tmp_path)
