@@ -57,7 +57,8 @@ def _wrong(model: Any) -> Iterator[tuple[str, Any, str]]:
             yield (
                 name,
                 value,
-                "a number above 0" + " (without do_sample it is greedy)" * (name in sampled),
+                "a number above 0"
+                + " (to write greedily, set do_sample to false)" * (name in sampled),
             )
     for name in _SHARES if own.do_sample else ():
         value = getattr(own, name, None)

@@ -128,7 +128,7 @@ def _every(
 ) -> list[tuple[Control, list[FullTraining]]]:
     """The trainings of each, the run's own student first.
 
-    Where no controls are trained, those that are there have no further seeds.
+    With --no-controls, no further seeds of controls are trained.
     """
     found = [(own, _trainings(settings, own, home, trial))]
     for one in controls:
@@ -192,8 +192,8 @@ def controls_of(
     A shape that is given has the first alone, a pruned student the teacher pruned by magnitude as
     well, one with assistants itself without them. The winner's checkpoint is or will be in
     `student`; `home` gets those of the controls. Random search has the same limit as the winner.
-    `fast` is the winner's speed-up, if it was timed at length before it is trained. Where no
-    controls are trained, it is compared with those that are there.
+    `fast` is the winner's speed-up, if it was timed at length before it is trained. With
+    --no-controls, only controls that were trained before count.
     """
     settings, controls, winner = prepared.context.settings, list[Control](), own.candidate
 
