@@ -151,16 +151,6 @@ def dense(model: PreTrainedModel) -> PreTrainedModel:
     return whole
 
 
-@torch.no_grad()
-def zero_pruned(model: PreTrainedModel, kept: Kept) -> None:
-    """Zeroes in a dense model, in place, all that is not kept, and notes in its config what is."""
-    tensors = model.state_dict()
-    for name, (axis, rows) in Places(model.config, kept).of_all(tensors).items():
-        value = tensors[name]
-        value.index_fill_(axis, _others(rows, value.shape[axis]).to(value.device), 0)
-    kept.write(model.config)
-
-
 def _check_zeros(model: PreTrainedModel, kept: Kept) -> None:
     """Raises KdnasError where a model has other weights than its config says."""
     tensors = model.state_dict()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoConfig
+from zeroed import zero_pruned
 
 from kdnas.distillation.batches import Batch, collate
 from kdnas.errors import KdnasError
@@ -27,7 +28,6 @@ from kdnas.students.pruning import (
 )
 from kdnas.students.pruning.kept import numbers, prunable_family, runs
 from kdnas.students.pruning.scores import normalised, rounded_neurons, unit_maps
-from kdnas.students.pruning.slicing import zero_pruned
 from kdnas.tasks import EncodedExamples, load_spec
 from kdnas.teachers.load import load_teacher
 

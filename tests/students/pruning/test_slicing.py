@@ -16,6 +16,7 @@ from transformers import (
     AutoModelForTokenClassification,
     PreTrainedModel,
 )
+from zeroed import zero_pruned
 
 from kdnas.distillation.batches import Batch, collate
 from kdnas.distillation.forward import forward
@@ -23,7 +24,6 @@ from kdnas.distillation.outputs import OutputRequest, attention_states, hidden_s
 from kdnas.errors import KdnasError
 from kdnas.space.families import FAMILIES, family_of, is_at
 from kdnas.students.pruning import CONFIG_KEY, Kept, dense, is_sliced, sliced
-from kdnas.students.pruning.slicing import zero_pruned
 from kdnas.tasks import EncodedExamples, load_spec
 from kdnas.teachers.load import load_teacher
 
