@@ -74,7 +74,10 @@ def split(
 
 
 def _articles_of(path: Path) -> list[Article]:
-    articles: list[Article] = json.loads(path.read_text(encoding="utf-8"))["data"]
+    try:
+        articles: list[Article] = json.loads(path.read_text(encoding="utf-8"))["data"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise KdnasError(f"{path} is no file of SQuAD: expected an object with data") from error
     return articles
 
 

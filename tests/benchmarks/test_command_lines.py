@@ -49,6 +49,8 @@ def _on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
         ("attention", "--repeats 0", "--repeats: expected a whole number above 0"),
         ("worth_figures", "{no}", "there is no file"),
         ("split_qqp", "{no} --out {out}", "there is no file"),
+        ("split_squad2", "{no} --out {out}", "there is no file"),
+        ("split_squad2", "{few} --out {out}", "is no file of SQuAD"),
         ("replay", "--table {no} --json {out}", "there is no file"),
         ("replay", "--table {slow} --objectives speedup4 --json {out}", "nothing to search on"),
         ("make", "--run {out} --part 2/2", "expected I/N"),

@@ -1,0 +1,48 @@
+"""SQuAD 2.0 from a part of it: whole articles, some of SQuAD 1.1 beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdnas.errors import KdnasError
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def _on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def article(title: str, questions: int) -> dict[str, Any]:
+    asked = [{"id": f"{title} {number}", "question": "Why?"} for number in range(questions)]
+    return {"title": title, "paragraphs": [{"context": "So.", "qas": asked}]}
+
+
+def titles(articles: list[dict[str, Any]]) -> list[str]:
+    return [one["title"] for one in articles]
+
+
+def test_every_fourth_article_is_held_out_and_answered_ones_join_the_others() -> None:
+    from split_squad2 import split
+
+    articles = [article(f"a{number}", 1) for number in range(9)]
+    answered = [article(f"b{number}", 3) for number in range(4)]
+    found = split(articles, answered, 5)
+    assert titles(found["dev"]) == ["a3", "a7"]
+    assert titles(found["train"]) == ["a0", "a1", "a2", "a4", "a5", "a6", "a8", "b0", "b1"]
+    of_b0 = found["train"][7]["paragraphs"][0]["qas"]
+    assert [one["is_impossible"] for one in of_b0] == [False] * 3
+
+
+def test_files_that_share_an_article_and_too_few_articles_are_refused() -> None:
+    from split_squad2 import split
+
+    articles = [article(f"a{number}", 1) for number in range(4)]
+    with pytest.raises(KdnasError, match="a2 is in both files"):
+        split(articles, [article("a2", 1)], 1)
+    with pytest.raises(KdnasError, match="3 articles: expected 4 or more"):
+        split(articles[:3], [], 1)
