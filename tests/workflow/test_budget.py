@@ -14,7 +14,7 @@ import pytest
 from conftest import Said
 from support.stepwise import Stepwise
 
-from kdnas.config.duration import duration
+from kdnas.config.duration import duration, seconds_of
 from kdnas.files.artifact import key_of
 from kdnas.runs.clock import seconds_before
 from kdnas.runs.run_folder import Run
@@ -105,9 +105,9 @@ def test_a_run_ends_within_its_time_and_counts_what_was_spent(
     out = tmp_path / "run"
     given = ["search", *flags, "--out", out]
     _, error = command(*given, "--budget", "1s")
-    found = re.search(r"give --budget (\d+)m", error)
+    found = re.search(r"give --budget (\w+) or more", error)
     assert found
-    seconds = 60 * int(found[1])
+    seconds = seconds_of(found[1])
     code, error = command(*given, "--budget", duration(seconds))
     assert code == 0, error
     report = json.loads((out / "report.json").read_text())

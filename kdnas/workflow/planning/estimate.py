@@ -56,6 +56,9 @@ Parts = dict[str, float]
 SIGNAL, PSEUDO_LABELS, TRANSFER = "teacher signal", "pseudo-labels", "transfer set"
 OF_FOLDS = tuple(map(title_of, range(MOST_FOLDS)))
 OF_THE_TEACHER = (SIGNAL, PSEUDO_LABELS, TRANSFER, *OF_FOLDS)
+TEACHER_TUNING = "teacher fine-tuning"
+# What a report consists of.
+SCORING, TIMING, PAGES = "scoring", "timing", "pages"
 
 
 class Estimate:
@@ -97,7 +100,7 @@ class Estimate:
     def teacher(self) -> Parts:
         """Fine-tuning the teacher."""
         steps = teacher_schedule(self.settings).steps(self.data.train.sizes)
-        return {"teacher fine-tuning": steps * self.speeds.teacher_step / self.shared}
+        return {TEACHER_TUNING: steps * self.speeds.teacher_step / self.shared}
 
     def teacher_scores(self) -> Parts:
         """The teacher's answers to the rows that are reported."""
@@ -231,19 +234,25 @@ class Estimate:
         return {stage.name: self._training(stage, self.lengths, recipe, share)}
 
     def report(self, students: int) -> float:
+        """Seconds of what `report_parts` names."""
+        return sum(self.report_parts(students).values())
+
+    def report_parts(self, students: int) -> Parts:
         """Scores of some students, latencies and pages of them and their teacher.
 
         Without a student that is to be measured, pages alone. Of the trainings of one student
         with several seeds, one is timed.
         """
         if not students:
-            return PAGE_SECONDS
+            return {PAGES: PAGE_SECONDS}
         scored = sum(self.teacher_scores().values())
         chosen = self._predicting(selection_rows(self.data, self.settings))
-        passes = students * self.speeds.share * (scored + chosen)
         shapes = students / self.settings.final_seeds
-        timing = self._timed() * (FINAL * shapes + self.widths)
-        return passes + timing + (1 + students) * INTERVAL_SECONDS + self._grid() + PAGE_SECONDS
+        return {
+            SCORING: students * self.speeds.share * (scored + chosen),
+            TIMING: self._timed() * (FINAL * shapes + self.widths) + self._grid(),
+            PAGES: (1 + students) * INTERVAL_SECONDS + PAGE_SECONDS,
+        }
 
     def _predicting(self, rows: EncodedExamples) -> float:
         """What the teacher takes to answer some rows."""

@@ -33,6 +33,7 @@ from kdnas.workflow.planning.disk import disk_needed
 from kdnas.workflow.planning.estimate import Estimate
 from kdnas.workflow.planning.planned_facts import Facts, classes, column, planned_facts
 from kdnas.workflow.planning.probe import probe
+from kdnas.workflow.planning.shorter import TRIAL, by_work
 from kdnas.workflow.planning.trainings import FINALIST, Kind, Training
 from kdnas.workflow.preparing.check_teacher import SCORES, is_evaluated
 from kdnas.workflow.preparing.count_jobs import count_jobs
@@ -145,9 +146,8 @@ def forecast(
     todo = Allotment(left, random, _students(estimate, missing, beside))
     screens = left > 0 and not trials_spent(context)
     if spent is not None and (left or random):
-        ahead = sum(step.seconds for step in before)
-        ahead += estimate.warm_start(left) if screens else 0.0
-        todo = _allotted(context, estimate, todo, ahead, spent(), unmeasured)
+        warm = estimate.warm_start(left) if screens else 0.0
+        todo = _allotted(context, estimate, todo, before, warm, spent(), unmeasured)
     to_train = sum(step.kind == "student" for step in todo.students)
     steps = [*before, *_in_order(estimate, todo, screens=screens)]
     if students:
@@ -267,17 +267,23 @@ def _allotted(
     context: Context,
     estimate: Estimate,
     wanted: Allotment,
-    before: float,
+    before: Sequence[Step],
+    warm: float,
     spent: float,
     unmeasured: int,
 ) -> Allotment:
-    """What there is time for, `before` seconds from now; some students are there, `unmeasured`."""
+    """What there is time for after the steps `before` and the `warm` start's seconds.
+
+    Some students are there, `unmeasured`.
+    """
     settings, seconds = context.settings, context.settings.budget_seconds
+    parts = [*(step.parts for step in (*before, *wanted.students[:1])), {SCREENING: warm}]
+    parts += [{TRIAL: estimate.trial()}, estimate.report_parts(unmeasured + 1)]
     done = (trials_spent(context), trials_spent(context, control=True))
     return allot(
         seconds - spent,
         seconds,
-        before=before,
+        before=sum(step.seconds for step in before) + warm,
         trial=estimate.trial(),
         students=wanted.students,
         report=lambda count: estimate.report(unmeasured + count),
@@ -285,6 +291,7 @@ def _allotted(
         most=min(float(settings.trials), done[0] + wanted.trials),
         control=wanted.random > 0,
         begun=done[0] > 0,
+        work=by_work(parts, settings),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kdnas.config.duration import duration
@@ -12,8 +12,23 @@ from kdnas.runs.time_budget import RESERVE, SHARE_OF_OTHERS
 from kdnas.runtime.formatting import FEW_SECONDS, in_time
 from kdnas.runtime.plan import Step
 
-# Least budgets are rounded up to whole ones of these seconds; speeds are measured anew each time.
-ROUND, SURE = 60, 1.05
+# Least budgets are rounded up: those up to so many seconds to multiples of so many. Speeds are
+# measured anew each time.
+ROUNDS, SURE = ((300, 15), (math.inf, 60)), 1.05
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something that takes its part of a budget.
+
+    Attributes:
+        title: As a person reads it: `scoring`.
+        shorter: What makes it shorter, with the options: `fewer epochs (--teacher-epochs)`; empty
+            where nothing does.
+    """
+
+    title: str
+    shorter: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,7 @@ def allot(
     most: float,
     control: bool,
     begun: bool,
+    work: Mapping[Work, float],
 ) -> Allotment:
     """Divides the time left: one trial, its student and the report come first.
 
@@ -62,6 +78,8 @@ def allot(
         most: Trials of the search, and of random search, in all.
         control: Whether random search follows.
         begun: Whether the run has trials already: it then ends as soon as it can.
+        work: Seconds by kind of work, of the least of it: what comes before, one trial, its student
+            and the report.
 
     Raises:
         KdnasError: There is no time for the least of it.
@@ -70,7 +88,7 @@ def allot(
     least = before + trial + sum(step.seconds for step in must) + report(1)
     rest = left - RESERVE * seconds - least
     if rest < 0 and not begun:
-        raise KdnasError(too_short(seconds, seconds - left, before, least - before))
+        raise KdnasError(too_short(seconds, seconds - left, before, least - before, work))
     budget, left_out = SHARE_OF_OTHERS * max(0.0, rest), list[Step]()
     for step in others:
         price = step.added * step.seconds + report(2) - report(1)
@@ -98,7 +116,9 @@ def _whole(trials: float) -> float:
     return float(math.floor(trials + 1e-6))
 
 
-def too_short(seconds: float, spent: float, before: float, least: float) -> str:
+def too_short(
+    seconds: float, spent: float, before: float, least: float, work: Mapping[Work, float]
+) -> str:
     """The message for a budget that does not pay for one trial and its student.
 
     Its numbers add up: each part is rounded up to whole seconds.
@@ -108,18 +128,29 @@ def too_short(seconds: float, spent: float, before: float, least: float) -> str:
         spent: Of these, over already.
         before: What comes before the search.
         least: One trial, its student and the report.
+        work: Seconds of both by kind of work: the longest is named, with what makes it shorter.
     """
-    needed = spent + SURE * (before + least)
-    fits = ROUND * math.ceil(needed / (1 - RESERVE) / ROUND)
+    fits = rounded_up((spent + SURE * (before + least)) / (1 - RESERVE))
     parts = {"ahead": before, "least": least, "spent": spent, "reserve": RESERVE * seconds}
     whole = {name: math.ceil(part) for name, part in parts.items()}
     over = sum(whole.values()) - math.floor(seconds)
     told = {name: in_time(part, rough=part < FEW_SECONDS) for name, part in whole.items()}
     ahead = f"what comes before takes {told['ahead']}, " if whole["ahead"] else ""
+    longest = max(work, key=work.__getitem__)
+    taken = in_time(work[longest], rough=True)
     return (
         f"invalid --budget {duration(seconds)}: one trial, its distillation in full and its "
         f"evaluation take about {told['least']} here, {ahead}{told['spent']} have passed since the "
         f"start and {told['reserve']} stay in reserve: {in_time(over, rough=over < FEW_SECONDS)} "
-        f"too much; give --budget {duration(fits)} or more, fewer rows (--max-train-rows) or fewer "
-        "epochs (--epochs-share, --teacher-epochs)"
+        f"too much; most of it is {longest.title}, about {taken}; give --budget {duration(fits)} "
+        f"or more{longest.shorter and f', or {longest.shorter}'}"
     )
+
+
+def rounded_up(seconds: float) -> int:
+    """A time that a person would type, at least so long.
+
+    Golden: 125 -> 135, 299 -> 300, 301 -> 360.
+    """
+    unit = next(unit for most, unit in ROUNDS if seconds <= most)
+    return unit * math.ceil(seconds / unit)

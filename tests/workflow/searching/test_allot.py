@@ -10,8 +10,9 @@ import pytest
 from kdnas.errors import KdnasError
 from kdnas.runs.time_budget import RESERVE, TimeBudget
 from kdnas.runtime.plan import Plan, Step
-from kdnas.workflow.searching.allot import Allotment, allot, split, too_short
+from kdnas.workflow.searching.allot import Allotment, Work, allot, rounded_up, split, too_short
 
+WORK = {Work("scoring", "fewer of them (--max-eval-rows)"): 90.0, Work("the trial", "x"): 57.4}
 STUDENT, CONTROL = Step("distil student", "", {"a": 100.0}), Step("control x", "", {"a": 60.0})
 
 
@@ -19,7 +20,7 @@ def given(seconds: float, **changes: Any) -> Allotment:
     known: dict[str, Any] = {
         **{"before": 50.0, "trial": 10.0, "students": [STUDENT, CONTROL]},
         **{"report": lambda count: 20.0 * count, "done": (0.0, 0.0), "most": 1e6},
-        **{"control": True, "begun": False},
+        **{"control": True, "begun": False, "work": WORK},
     }
     return allot(seconds, seconds, **{**known, **changes})
 
@@ -40,23 +41,35 @@ def test_controls_give_way_to_trials_where_time_is_short() -> None:
 
 
 def test_too_little_time_is_refused_with_the_least_that_fits() -> None:
-    with pytest.raises(KdnasError, match="invalid --budget 2m: one trial, .* give --budget 4m or"):
+    with pytest.raises(
+        KdnasError, match="invalid --budget 2m: one trial, .* give --budget 3m30s or"
+    ):
         given(120)
-    assert given(240).trials >= 1
+    assert given(210).trials >= 1
     # What has begun ends as soon as it can.
     late = given(120, begun=True, done=(3.0, 0.0))
     assert late.trials == 0 and late.students == [STUDENT]
 
 
 def test_the_numbers_of_a_refusal_add_up() -> None:
-    said = too_short(180.0, 31.2, before=40.3, least=107.1)
-    assert said.startswith(
+    said = too_short(180.0, 31.2, before=40.3, least=107.1, work=WORK)
+    assert said == (
         "invalid --budget 3m: one trial, its distillation in full and its evaluation take about "
         "1 min 48 s here, what comes before takes 41 s, 32 s have passed since the start and 9 s "
-        "stay in reserve: 10 s too much; give --budget 4m or more, fewer rows"
+        "stay in reserve: 10 s too much; most of it is scoring, about 1 min 30 s; give "
+        "--budget 3m30s or more, or fewer of them (--max-eval-rows)"
     )
     assert 108 + 41 + 32 + 9 - 180 == 10
-    assert "what comes before" not in too_short(180.0, 31.2, before=0.0, least=147.1)
+    assert "what comes before" not in too_short(180.0, 31.2, before=0.0, least=147.1, work=WORK)
+
+
+def test_a_refusal_names_no_remedy_where_there_is_none() -> None:
+    said = too_short(180.0, 31.2, before=40.3, least=107.1, work={Work("writing the report"): 9.0})
+    assert said.endswith("most of it is writing the report, about 9 s; give --budget 3m30s or more")
+
+
+def test_short_times_are_rounded_up_by_little() -> None:
+    assert [rounded_up(each) for each in (1, 125, 135, 299, 301)] == [15, 135, 135, 300, 360]
 
 
 def test_a_number_of_trials_ends_it_as_well() -> None:
