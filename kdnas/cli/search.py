@@ -68,9 +68,11 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None, dry_run: DryRun 
     Without --teacher and --task it runs the embedded example.
     """
     settings = load_settings(config, flags)
+    from kdnas.evaluation.early import check_task_chosen
     from kdnas.workflow.preparing.early import check_purpose, check_settings
 
     check_purpose(settings, searches=True)
+    check_task_chosen(settings, config)
     check_settings(settings)
     from kdnas.workflow.api import new_run
 
@@ -276,11 +278,13 @@ def _distil_shape(
     dry_run: bool,
 ) -> None:
     """One student of a given shape, in a run of its own."""
+    from kdnas.evaluation.early import check_task_chosen
     from kdnas.workflow.preparing.early import check_purpose, check_settings, shape_flags
 
     flags = shape_flags(trial, speedup, flags)
     settings = load_settings(config, flags)
     check_purpose(settings, searches=False)
+    check_task_chosen(settings, config)
     check_settings(settings)
     from kdnas.workflow.api import new_run
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
-from kdnas.config import Settings
+from kdnas.config import Settings, read_yaml
 from kdnas.errors import KdnasError
 from kdnas.files.checkpoints import check_checkpoint
 from kdnas.runs.run_folder import RUNS
@@ -34,6 +36,24 @@ def check_tasks(settings: Settings) -> None:
     if settings.task and settings.task != "all":
         for name in settings.task.split(","):
             load_spec(name.strip(), settings.tasks)
+
+
+def check_task_chosen(settings: Settings, files: str | Path | Sequence[str | Path] | None) -> None:
+    """Raises KdnasError where the user's tasks are defined and none of any is chosen.
+
+    Args:
+        settings: As read from files and flags, without a run's.
+        files: Those that were read; the last one with tasks is named.
+    """
+    if settings.task or not settings.tasks:
+        return
+    names = list(map(str, settings.tasks))
+    read = map(Path, [files] if isinstance(files, str | Path) else files or ())
+    where = [shown(file) for file in read if "tasks" in read_yaml(file)]
+    raise KdnasError(
+        f"no task is chosen: {where[-1] if where else 'tasks'} defines {', '.join(names)}; give "
+        f"--task {quote(names[0])} or a line `task: {names[0]}`"
+    )
 
 
 def check_data_variable() -> None:

@@ -19,7 +19,7 @@ from kdnas.config.groups import OF_EVALUATION
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.evaluation.data import Subject, find_tasks, prepare, read_tests, read_train
-from kdnas.evaluation.early import check_model, check_tasks
+from kdnas.evaluation.early import check_model, check_task_chosen, check_tasks
 from kdnas.evaluation.foresee import Foreseen, foresee
 from kdnas.evaluation.scores import baseline, scores_and_intervals
 from kdnas.evaluation.tuning import Outcome, Point, Tuner, plan
@@ -162,6 +162,7 @@ def _settings_of(
     flags = {name: value for name, value in given.items() if value is not None}
     check_model(fspath(model))
     settings = load_settings(config, flags, _of_run(Path(model)))
+    check_task_chosen(settings, config)
     check_tasks(settings)
     return settings
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from kdnas.config import Settings, load_settings, read_yaml
 from kdnas.config.groups import is_of_a_search
+from kdnas.evaluation.early import check_task_chosen
 from kdnas.report import Report
 from kdnas.report.data import read_run
 from kdnas.report.trials_table import finished, front
@@ -228,6 +229,7 @@ def new_run(
     """
     settings = load_settings(config, flags)
     check_purpose(settings, searches=searches)
+    check_task_chosen(settings, config)
     if not (settings.teacher or settings.task):
         settings = _embedded_example(config, flags, searches=searches)
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)

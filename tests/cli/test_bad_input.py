@@ -125,6 +125,28 @@ def test_tasks_and_data(
     assert not (tmp_path / "run").exists()
 
 
+def test_tasks_of_which_none_is_chosen(
+    refused: Callable[..., str], teacher_folder: Path, tmp_path: Path
+) -> None:
+    file, two = tmp_path / "toy.yaml", tmp_path / "two.yaml"
+    toy = "tasks:\n  toy: {text: sentence, label: label}\n"
+    file.write_text(toy)
+    two.write_text(f"{toy}  other: {{text: sentence, label: label}}\ntrials: 2\n")
+    commands = (
+        ("search", "--teacher", teacher_folder),
+        ("search",),
+        ("distill", "--teacher", teacher_folder, "--architecture", "1x16"),
+        ("evaluate", teacher_folder),
+    )
+    for words in commands:
+        line = refused(*words, "--config", file)
+        chosen = "give --task toy or a line `task: toy`"
+        assert line == f"kdnas: no task is chosen: {file} defines toy; {chosen}\n"
+    assert f"{two} defines toy, other; give --task toy or" in refused("search", "--config", two)
+    line = refused("search", "--config", file, "--task", "toy", "--data-dir", "x")
+    assert "data folder" in line and "does not exist" in line
+
+
 def test_teachers(
     refused: Callable[..., str],
     quick_flags: list[str],
