@@ -27,6 +27,8 @@ BUDGETS = (2.0, 4.0, 8.0)
 TIMES = (1.25, 1.6, 2.5)
 BETTER, WORSE = 0.002, 0.1
 MOST = 3
+# Choices beside the shape, as people read them, and the columns that have them.
+CHOICES = {"recipes": "recipe", "vocabularies": "vocabulary"}
 # The event of a trial that, timed at length, is too slow to ship.
 TOO_SLOW = "too slow"
 SETTINGS = ("sampler", "objective", "rungs", "max_params", "alpha", "beta", "cost", "seed")
@@ -39,10 +41,12 @@ def search_of(
     control: pd.DataFrame | None,
     space_size: int,
     winner: int | None,
+    on_offer: Mapping[str, Collection[str]],
     before: Search | None = None,
 ) -> Search:
     """The report's part on a run's search: its trials, what was timed at length, its finalists.
 
+    `on_offer` has the recipes and the vocabularies that a trial may have tried (see `CHOICES`).
     Finalists are those of `before`, the last report, where a person has deleted `steps/`.
     """
     timed = run.events(TOO_SLOW, trial=int, speedup=float)
@@ -58,7 +62,9 @@ def search_of(
     found = search_summary(settings, held, control, space_size, winner, slow, worse, own)
     pairs = [one.score for one in finalists], [one.selection for one in finalists]
     tau = agreement(*pairs).tau if len(finalists) > 1 else None
-    return found.model_copy(update={"finalists": finalists, "finalists_tau": tau})
+    untried = not_tried(table, on_offer)
+    more = {"finalists": finalists, "finalists_tau": tau, "not_tried": untried}
+    return found.model_copy(update=more)
 
 
 def search_summary(
@@ -83,8 +89,7 @@ def search_summary(
         worse: Numbers of trials that are worse than the winner, trained in full.
         own_speedup: The winner's, where the table has not the higher one of two that differ much.
     """
-    each = seconds_of_scores(table)
-    scored = table[(table.state == "COMPLETE") | table[RUNG].notna()]
+    each, scored = seconds_of_scores(table), _scored(table)
     return Search(
         **{name: getattr(settings, name) for name in SETTINGS},
         **found(table).model_dump(),
@@ -108,6 +113,29 @@ def search_summary(
         speedup_wanted=settings.speedup,
         fastest=finished(table).speedup.max(),
     )
+
+
+def _scored(table: pd.DataFrame) -> pd.DataFrame:
+    """Trials with a score, also those that stopped on a rung."""
+    return table[(table.state == "COMPLETE") | table[RUNG].notna()]
+
+
+def not_tried(table: pd.DataFrame, on_offer: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+    """What of recipes and vocabularies on offer no trial was scored with.
+
+    Choices of which all were tried are left out.
+    """
+    scored = _scored(table)
+    tried = {name: set(scored[column]) for name, column in CHOICES.items()}
+    found = {
+        name: [one for one in on_offer.get(name, ()) if one not in tried[name]] for name in CHOICES
+    }
+    return {name: left for name, left in found.items() if left}
+
+
+def not_tried_words(search: Search) -> list[str]:
+    """`recipes not tried: sequence-level`, a text a choice."""
+    return [f"{name} not tried: {', '.join(left)}" for name, left in search.not_tried.items()]
 
 
 def worse_in_full(finalists: Sequence[Finalist], winner: int | None) -> list[int]:
@@ -206,7 +234,7 @@ def found(table: pd.DataFrame) -> Found:
 def trainings_of(table: pd.DataFrame) -> float:
     """What the scores of a search cost in whole trainings; one that stopped on a rung is a part."""
     shares = dict[Candidate, float]()
-    for row in records(table[(table.state == "COMPLETE") | table[RUNG].notna()]):
+    for row in records(_scored(table)):
         share = 1.0 if row["state"] == "COMPLETE" else float(row[RUNG])
         candidate = candidate_of(row)
         shares[candidate] = max(share, shares.get(candidate, 0.0))

@@ -92,6 +92,8 @@ class Search(Found):
     finalists: list[Finalist] = []  # where several were distilled, the best by the search first
     finalists_tau: float | None = None  # Kendall's, between their two scores
     rungs: int
+    # What no trial was scored with, of several on offer: names by `recipes` or `vocabularies`.
+    not_tried: dict[str, list[str]] = {}
     speedup_wanted: float | None
     fastest: float | None = None  # speed-up of the fastest student tried
     max_params: int | None

@@ -10,7 +10,12 @@ from kdnas.report.data import ReportData
 from kdnas.report.family import family_lines
 from kdnas.report.model import Report
 from kdnas.report.pace import pace_words
-from kdnas.report.search_summary import bargain_line, budget_words, progress_lines
+from kdnas.report.search_summary import (
+    bargain_line,
+    budget_words,
+    not_tried_words,
+    progress_lines,
+)
 from kdnas.report.searched import Best, Found, Search
 from kdnas.runtime.formatting import WIDTH, short_path, table_lines
 from kdnas.tasks import TASK_TYPES
@@ -114,7 +119,7 @@ def _pace(report: Report) -> list[str]:
 
 
 def _search(search: Search) -> list[str]:
-    """What the search took, and its best score beside random search's at some speed-ups."""
+    """What the search took, its best score beside random search's at some speed-ups, its gaps."""
     each, budgets = search.seconds_per_trial, search.budgets
     first = (
         f"search: {search.sampler}, {search.seen} of {search.space} students; trials took "
@@ -132,4 +137,5 @@ def _search(search: Search) -> list[str]:
         for name, found, best in searches
     ]
     head = ("best reward; score at", "", *(f"{b.speedup:g}x" for b in budgets))
-    return [first, *table_lines(head, rows)]
+    untried = [line for words in not_tried_words(search) for line in wrap(words, WIDTH)]
+    return [first, *table_lines(head, rows), *untried]

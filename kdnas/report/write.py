@@ -30,7 +30,7 @@ from kdnas.report.figures.style import fixed
 from kdnas.report.figures.training import layers_section, losses_section, seconds_section
 from kdnas.report.model import Report
 from kdnas.report.page import Plotly, Table, Top, write_page
-from kdnas.report.search_summary import progress_lines, search_of
+from kdnas.report.search_summary import not_tried_words, progress_lines, search_of
 from kdnas.report.worth import worth
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import in_millions, several
@@ -103,7 +103,8 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
         search = data.report.search
         if search:
             tables, winner = (data.table, data.control), data.report.student.trial
-            search = search_of(run, run.settings, *tables, search.space, winner, search)
+            size, untried = search.space, search.not_tried
+            search = search_of(run, run.settings, *tables, size, winner, untried, search)
         family = with_exports(data.report.family, run.folder)
         changes = {"search": search, "seconds": run.seconds(), "family": family}
         report = data.report.model_copy(update=changes)
@@ -189,9 +190,10 @@ def _how_found(report: Report) -> str:
         )
     if search is None:
         return "Its shape was given; nothing was searched."
+    untried = "".join(f" {words[0].upper()}{words[1:]}." for words in not_tried_words(search))
     return (
         f"The search ({search.sampler}) evaluated {search.seen} of {search.space} students; its "
-        f"trials took {several(format(search.seconds, '.0f'), 'second')} in all."
+        f"trials took {several(format(search.seconds, '.0f'), 'second')} in all.{untried}"
     )
 
 

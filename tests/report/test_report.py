@@ -15,7 +15,13 @@ from made_runs import report_of
 from kdnas.config import Settings
 from kdnas.report.card import model_card
 from kdnas.report.model import HAND_PICKED, DataFacts
-from kdnas.report.search_summary import bargain_line, bargain_words, found, search_summary
+from kdnas.report.search_summary import (
+    bargain_line,
+    bargain_words,
+    found,
+    not_tried,
+    search_summary,
+)
 from kdnas.report.searched import Bargain
 from kdnas.report.terminal import closing_lines
 from kdnas.report.trials_table import finished, front, seconds_of_scores, trial_table
@@ -132,6 +138,23 @@ def test_students_of_one_shape_that_are_pruned_otherwise_are_several(table: pd.D
         table.loc[4 - len(values) : 3, name] = values
     table.loc[3, "sparsity"] = 0.9
     assert search_summary(Settings(), table, None, 50, None).seen == 3
+
+
+def test_what_no_trial_was_scored_with_is_not_tried(table: pd.DataFrame) -> None:
+    table.loc[4, "recipe"] = "logits"  # it failed
+    table.loc[3, ["recipe", "state", "rung"]] = ["patient", "PRUNED", 1 / 3]
+    on_offer = {"recipes": ("default", "logits", "patient"), "vocabularies": ("teacher", "task")}
+    assert not_tried(table, on_offer) == {"recipes": ["logits"], "vocabularies": ["task"]}
+    assert not_tried(table, {"recipes": ("default", "patient")}) == {}
+    assert not_tried(table, not_tried(table, on_offer)) == not_tried(table, on_offer)
+
+
+def test_the_last_lines_say_what_was_not_tried() -> None:
+    untried = {"recipes": ["logits", "patient"], "vocabularies": ["task"]}
+    search = {**report_of().model_dump()["search"], "not_tried": untried}
+    lines = closing_lines(report_of(search=search), Path("runs/a"))
+    assert {"recipes not tried: logits, patient", "vocabularies not tried: task"} <= {*lines}
+    assert "not tried" not in "".join(closing_lines(report_of(), Path("runs/a")))
 
 
 def test_the_card_is_metadata_and_a_table() -> None:

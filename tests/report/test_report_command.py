@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import resource
@@ -222,3 +223,11 @@ def test_what_was_found_at_the_end_of_a_search_stays_in_its_report(run: Path) ->
     rewrite_report(Run.open(run))
     again = Report.read(run / "report.json").search
     assert again is not None and again == search
+
+
+def test_a_report_written_anew_knows_what_was_not_tried(run: Path) -> None:
+    before = json.loads((run / "report.json").read_text())
+    tried = str(read_run(Run.open(run)).table.recipe[0])
+    before["search"]["not_tried"] = {"recipes": [tried, "logits"]}
+    (run / "report.json").write_text(json.dumps(before))
+    assert rewrite_report(Run.open(run)).report.search.not_tried == {"recipes": ["logits"]}

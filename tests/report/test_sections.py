@@ -208,6 +208,15 @@ def test_curves_latencies_and_scores(data: ReportData) -> None:
     assert scores and scores.rows[0] == ("teacher", "0.8400", "0.8600", "22.71M", "1.00x")
 
 
+def test_the_page_says_which_choices_were_not_tried(data: ReportData) -> None:
+    assert data.report and data.report.search
+    untried = {"recipes": ["logits", "patient"], "vocabularies": ["task"]}
+    search = data.report.search.model_copy(update={"not_tried": untried})
+    told = lead(replace(data, report=data.report.model_copy(update={"search": search})))
+    assert told[1].endswith(" Recipes not tried: logits, patient. Vocabularies not tried: task.")
+    assert "not tried" not in "".join(lead(data))
+
+
 def test_a_run_without_a_student_says_what_is_missing(bare: ReportData) -> None:
     assert bare.report is None and bare.winner is not None
     assert "kdnas resume" in scores_section(bare).missing

@@ -66,6 +66,7 @@ def test_it_chooses_a_shape_and_a_recipe(finished: Path) -> None:
     assert table.score.between(-2, 1).all()
     assert (table.score_low <= table.score).all() and (table.score <= table.score_high).all()
     best = table.loc[table.reward.idxmax()]
+    assert run.report and run.report.search and run.report.search.not_tried == {}
     kept = yaml.safe_load((finished / "config.yaml").read_text())
     assert kept["mini_score"] == "agreement" and kept["offered"].keys() == {"default", "own"}
     report = json.loads((finished / "report.json").read_text())

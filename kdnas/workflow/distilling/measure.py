@@ -365,10 +365,12 @@ def _environment(context: Context) -> Environment:
 
 def _search(prepared: Prepared, study: Study, random: Study | None, winner: Winner) -> Search:
     """How the search went."""
-    context, size = prepared.context, len(prepared.inputs.space.candidates)
-    settings = context.settings
+    context, space = prepared.context, prepared.inputs.space
+    settings, size = context.settings, len(space.candidates)
+    choices = {"recipes": space.every_recipe, "vocabularies": space.vocabularies}
+    on_offer = {name: names for name, names in choices.items() if len(names) > 1}
     tables = trial_table(study, settings), trial_table(random, settings) if random else None
-    return search_of(context.run, settings, *tables, size, winner.trial)
+    return search_of(context.run, settings, *tables, size, winner.trial, on_offer)
 
 
 def _trial_of(study: Study, settings: Settings, winner: Winner, candidate: Candidate) -> int | None:
