@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kdnas.config import Settings
 from kdnas.errors import KdnasError
+from kdnas.runs.run_folder import FAMILY
 from kdnas.runtime.console import say
 from kdnas.runtime.shown import shown
 
@@ -24,6 +26,14 @@ def finished_student(run: Path, trial: int | None = None, place: str | None = No
     if not student.is_dir():
         raise KdnasError(f"{student} does not exist yet; make it with {command_for(run, trial)}")
     return student
+
+
+def report_of_pruned(settings: Settings, speedup: float) -> Path:
+    """Below a run, the folder of a pruned student's report: the run's own of the last one asked."""
+    several = settings.speedups
+    if not several or speedup == several[-1]:
+        return Path()
+    return Path(FAMILY) / f"{speedup:g}x"
 
 
 def tell_unfinished(run: Path) -> None:

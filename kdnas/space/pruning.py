@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from kdnas.config import Settings
+
 # The fields as a trial's parameters. A speed-up that is asked for is not the one that is measured.
 METHOD, SPARSITY, ASKED, AFTER = "pruning", "sparsity", "pruned_to_speedup", "pruned_after"
 KEPT_LAYERS = "kept_layers"
@@ -100,3 +102,14 @@ def gradually(method: str, speedups: Sequence[float], layers: int = 0) -> tuple[
         Pruning(method, speedup=speedup, after=tuple(speedups[:i]), layers=layers)
         for i, speedup in enumerate(speedups)
     )
+
+
+def prunings_asked(settings: Settings, layers: int = 0) -> tuple[Pruning, ...]:
+    """How the students of `kdnas distill --pruned` are pruned, the run's own last.
+
+    `layers` of the teacher's stay; 0 is all.
+    """
+    assert settings.pruned is not None
+    if settings.sparsity is not None:
+        return (Pruning(settings.pruned, sparsity=settings.sparsity, layers=layers),)
+    return gradually(settings.pruned, settings.speedups or (settings.speedup or 0.0,), layers)

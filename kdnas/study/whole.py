@@ -12,8 +12,10 @@ from optuna.trial import FrozenTrial
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
+from kdnas.runs.student import report_of_pruned
 from kdnas.runtime.formatting import several
 from kdnas.space.architecture import FIELDS, FURTHER_FIELDS
+from kdnas.space.pruning import prunings_asked
 from kdnas.study import attributes as attr
 from kdnas.study.record import has_results, rows_on_record
 from kdnas.study.rows import Row, fault_of, is_settled, row_of
@@ -47,12 +49,22 @@ def open_study_of(run: Run) -> Study:
 
 
 def check_searches(run: Run) -> None:
-    """Raises KdnasError where a run has no study because the shape of its student is given."""
-    if not run.settings.searches:
-        raise KdnasError(
-            f"{run.folder} has no study: it distils one shape, {run.settings.architecture}; go on "
-            f"with `kdnas resume {run.folder}`, or start a study with kdnas search"
-        )
+    """Raises KdnasError where a run has no study because its students are given."""
+    settings, folder = run.settings, run.folder
+    if settings.searches:
+        return
+    what, reports = f"one shape, {settings.architecture}", [Path()]
+    if settings.architecture is None:
+        asked = prunings_asked(settings)
+        what = f"the teacher pruned by {settings.pruned} to {asked[-1].target}"
+        reports = [report_of_pruned(settings, one.speedup) for one in asked]
+    students = ", ".join(str(folder / one / "student") for one in reports)
+    which = f" --student {reports[0].as_posix()}" if reports[1:] else ""
+    raise KdnasError(
+        f"{folder} has no study: it distils {what}; go on with `kdnas resume {folder}`, take its "
+        f"student{'s' * bool(reports[1:])} ({students}) with `kdnas export {folder}{which}`, or "
+        "start a study with kdnas search"
+    )
 
 
 def check_whole(run: Run) -> None:

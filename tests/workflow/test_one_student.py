@@ -138,7 +138,7 @@ def test_an_unfinished_run_has_a_page(run: Path, command: Said) -> None:
     ("arguments", "message"),
     [
         (["worker"], "has no study: it distils one shape, 2x20-relu; go on with `kdnas resume"),
-        (["fidelity"], "has no study"),
+        (["fidelity"], "/student) with `kdnas export "),
         (["distill", "--trial", 0], "has no study"),
         (["distill", "--speedup", 2], "has no study"),
         (["resume", "--rebuild-study"], "has no study"),

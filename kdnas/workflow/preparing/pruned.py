@@ -11,7 +11,7 @@ from kdnas.files.artifact import content_of
 from kdnas.measure import LatencySettings
 from kdnas.recipes.stages import in_standard_units
 from kdnas.runs.context import Context
-from kdnas.runs.run_folder import FAMILY
+from kdnas.runs.student import report_of_pruned
 from kdnas.scoring.costs import CostMeter
 from kdnas.space import Pruning
 from kdnas.students.checkpoint import load_student
@@ -122,7 +122,4 @@ def _table_file(context: Context) -> Path:
 
 def home_of_pruned(context: Context, pruning: Pruning) -> Path:
     """The folder of a pruned student's report: the run's own of the last that is asked for."""
-    run, several = context.run, context.settings.speedups
-    if not several or pruning.speedup == several[-1]:
-        return run.folder
-    return run.folder / FAMILY / f"{pruning.speedup:g}x"
+    return context.run.folder / report_of_pruned(context.settings, pruning.speedup)

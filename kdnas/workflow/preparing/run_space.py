@@ -9,7 +9,7 @@ from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.space import Candidate, Pruning, SearchSpace
 from kdnas.space.given_shape import space_of_shape
-from kdnas.space.pruning import SPARSITIES, SPARSITY, gradually
+from kdnas.space.pruning import SPARSITIES, SPARSITY, prunings_asked
 from kdnas.students.pruning.kept import prunable_family
 
 # The strongest of the methods (docs/pruning.md).
@@ -86,14 +86,10 @@ def asked_prunings(settings: Settings, depth: int) -> tuple[Pruning, ...]:
     Raises:
         KdnasError: More layers shall stay than it has.
     """
-    assert settings.pruned is not None
     kept = settings.kept_layers or depth
     if kept > depth:
         raise KdnasError(
             f"invalid --kept-layers {kept}: the teacher has {depth} layers; give 1 to {depth}"
         )
     layers = kept if kept < depth else 0
-    if settings.speedups:
-        return gradually(settings.pruned, settings.speedups, layers)
-    targets = settings.sparsity or 0.0, settings.speedup or 0.0
-    return (Pruning(settings.pruned, *targets, layers=layers),)
+    return prunings_asked(settings, layers)
