@@ -142,6 +142,11 @@ def check_choice(trial: int | None, speedup: object) -> float | None:
         raise KdnasError(
             f"invalid --trial {shown(trial)}: expected the number of a trial, 0 or more"
         )
+    if isinstance(speedup, str) and "," in speedup:
+        raise KdnasError(
+            f"invalid --speedup {shown(speedup)}: several speed-ups need --pruned, without a RUN; "
+            "of a RUN give one"
+        )
     return validated({"speedup": speedup}).speedup
 
 

@@ -126,6 +126,8 @@ def test_one_choice_of_a_trial() -> None:
     for trial, speedup in ((None, None), (1, 2)):
         with pytest.raises(KdnasError, match="give either --trial N or --speedup X"):
             check_choice(trial, speedup)
+    with pytest.raises(KdnasError, match="invalid --speedup 2,4: several speed-ups need --pruned"):
+        check_choice(None, "2,4")
 
 
 @pytest.mark.parametrize("named", ["id", "text"])
