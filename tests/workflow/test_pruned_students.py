@@ -17,6 +17,7 @@ from kdnas.report.write import rewrite_report
 from kdnas.runs.run_folder import Run
 from kdnas.students.checkpoint import load_student
 from kdnas.students.pruning import Kept, is_sliced
+from kdnas.study.whole import check_searches
 from kdnas.workflow.distilling.choose import GIVEN_ASIDE
 
 NOT_OF_ONE = ("random_control", "finalists", "screen", "speedup")
@@ -82,6 +83,23 @@ def test_it_ships_dense_and_is_used_sliced(made: Path) -> None:
     assert len(predict(made, ["a good film"], pairs=["a film"])) == 1
 
 
+def test_a_command_that_needs_a_study_says_what_the_run_is(run: Path, command: Said) -> None:
+    code, error = command("distill", run, "--trial", 1)
+    assert code == 2 and error.count("\n") == 1
+    assert "it distils the teacher pruned by ziplm to 50%; go on with `kdnas resume " in error
+    assert f"take its student ({run}/student) with `kdnas export {run}`, or " in error
+
+
+def test_a_family_says_where_its_students_are(make_run: Callable[..., Run]) -> None:
+    run = make_run(pruned="ziplm", speedup=None, speedups=(1.2, 1.5))
+    with pytest.raises(KdnasError, match="pruned by ziplm to 1.2x,1.5x; go on with") as raised:
+        check_searches(run)
+    students = f"{run.folder}/family/1.2x/student, {run.folder}/student"
+    assert f"({students}) with `kdnas export {run.folder} --student family/1.2x`" in str(
+        raised.value
+    )
+
+
 def test_a_finished_run_is_resumed_without_work(run: Path, command: Said) -> None:
     before = (run / "student" / "model.safetensors").stat().st_mtime_ns
     assert command("resume", run)[0] == 0
@@ -98,6 +116,18 @@ def test_a_student_that_is_lost_is_made_again_alike(run: Path) -> None:
     resume(run)
     assert (own / "model.safetensors").read_bytes() == before
     assert (run / "pruning" / "ziplm.safetensors").exists()
+
+
+def test_a_plan_has_the_steps_in_the_order_of_the_run(run: Path, command: Said) -> None:
+    shutil.rmtree(run / "student")
+    shutil.rmtree(run / "controls")
+    assert command("resume", run, "--dry-run", "--json")[0] == 0
+    said = json.loads(command.all[command.all.index("{\n") :].rpartition("}")[0] + "}")
+    planned = [step["name"] for step in said["steps"]]
+    begun = [one["step"] for one in Run.open(run).events() if one.get("event") == "start"]
+    trained = [step for step in begun if step in planned]
+    assert planned == [*trained, "report"] and len(trained) == 1 + len(CONTROLS) + 1
+    assert trained.index("control fine-tuned") < trained.index("distil hand-picked")
 
 
 @pytest.mark.slow

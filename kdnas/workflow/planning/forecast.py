@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -211,12 +212,12 @@ def _trainings(estimate: Estimate, count: int) -> Step:
 def _in_order(estimate: Estimate, todo: Allotment, *, screens: bool) -> list[Step]:
     """Trials and trainings as a run does them: finalists before random search, controls last.
 
-    What can be trained beside a single finalist is; labels alone, which take less, come last.
+    What can be trained beside a single finalist is.
     """
-    full = todo.students
+    full = _labels_last(todo.students)
     own = next((i + 1 for i, step in enumerate(full) if step.name == DISTIL), 0)
     together = own and full[own - 1].jobs > 1 and estimate.settings.finalists == 1
-    others = sorted(full[own:], key=lambda step: step.name.startswith(LABELS_STEP))
+    others = full[own:]
     first = [step for step in others if _is_early(step, together=bool(together))]
     return [
         *_trials("search", todo.trials, estimate, screens=screens),
@@ -224,6 +225,19 @@ def _in_order(estimate: Estimate, todo: Allotment, *, screens: bool) -> list[Ste
         *first,
         *_trials("random search", todo.random, estimate),
         *(step for step in others if step not in first),
+    ]
+
+
+def _labels_last(full: Sequence[Step]) -> list[Step]:
+    """Trainings as `train_all` does those of each report.
+
+    Labels alone, which take less, come last of those that run side by side.
+    """
+    reports = groupby(full, key=lambda step: step.kind)  # steps of other kinds lie between them
+    return [
+        step
+        for _, some in reports
+        for step in sorted(some, key=lambda one: one.jobs > 1 and one.name.startswith(LABELS_STEP))
     ]
 
 

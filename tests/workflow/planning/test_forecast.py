@@ -23,6 +23,7 @@ from kdnas.files import disk
 from kdnas.runs import clock
 from kdnas.runs.context import Context, open_context
 from kdnas.runs.run_folder import Run
+from kdnas.runtime.plan import Step
 from kdnas.scoring.limits import Limits
 from kdnas.space import NOT_PRUNED, Pruning, SearchSpace
 from kdnas.space.arithmetic import arithmetic
@@ -38,6 +39,7 @@ from kdnas.workflow.preparing import trials_spent
 from kdnas.workflow.preparing.inputs import Inputs, load_given_teacher, read_inputs
 from kdnas.workflow.preparing.prepare import prepare_full_kd, prepare_teacher
 from kdnas.workflow.preparing.selection_rows import for_students
+from kdnas.workflow.searching.allot import Allotment
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -406,3 +408,18 @@ def test_a_usual_student_of_few_parameters_has_factorised_embeddings() -> None:
     limits = Limits(max_params=tables // 8 + 32 * 4 + params)
     assert usual_shape(space, limits, params + tables).embedding_size == 4
     assert space.embedding_sizes == (4,)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_labels_alone_come_last_of_each_report_only_side_by_side(jobs: int) -> None:
+    """As in `train_all`."""
+    names = ("distil student", "control fine-tuned", "distil hand-picked")
+    family = [Step(f"{name} 2x", "", {}, "student", jobs=jobs) for name in names]
+    own = [Step(name, "", {}, "student", jobs=jobs) for name in names]
+    steps = [*family, Step("report family/2x", "", {}, "report"), *own]
+    estimate = SimpleNamespace(settings=Settings())
+    todo = Allotment(0.0, 0.0, steps)
+    found = of_forecasts._in_order(estimate, todo, screens=False)  # type: ignore[arg-type]
+    each = names if jobs == 1 else (names[0], names[2], names[1])
+    told = [*(f"{name} 2x" for name in each), "report family/2x", *each]
+    assert [step.name for step in found] == told
