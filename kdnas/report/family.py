@@ -94,7 +94,7 @@ def family_table(report: Report) -> tuple[list[str], list[list[str]]]:
 def _row(one: Member, metric: str, controls: Sequence[str]) -> list[str]:
     sizes = (one.macs, one.params, one.params_without_embeddings)
     return [
-        f"{one.asked:g}x",
+        _asked(one),
         one.name,
         f"{one.speedup:.2f}x",
         *(f"{one.exported[name]:.2f}x" if name in one.exported else NONE for name in FILES),
@@ -104,6 +104,11 @@ def _row(one: Member, metric: str, controls: Sequence[str]) -> list[str]:
         *(f"{one.controls[name]:.4f}" if name in one.controls else NONE for name in controls),
         one.folder,
     ]
+
+
+def _asked(one: Member) -> str:
+    """The speed-up asked for; that it was missed, where the student is slower in the end."""
+    return f"{one.asked:g}x" + (", missed" if one.speedup < one.asked else "")
 
 
 def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
@@ -117,7 +122,7 @@ def family_lines(report: Report) -> list[str]:
     metric = report.main_score
     rows = [
         (
-            f"{one.asked:g}x",
+            _asked(one),
             f"{one.speedup:.2f}x",
             f"{one.exported['ONNX']:.2f}x" if "ONNX" in one.exported else NONE,
             in_millions(one.params),
@@ -128,4 +133,5 @@ def family_lines(report: Report) -> list[str]:
         for one in report.family
     ]
     head = ("asked", "PyTorch", "ONNX", "size", metric, "kept", "in")
-    return ["", *table_lines(head, rows, first=8)] if rows else []
+    first = max(8, *(len(row[0]) for row in rows)) if rows else None
+    return ["", *table_lines(head, rows, first=first)] if rows else []

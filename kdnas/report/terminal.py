@@ -36,9 +36,6 @@ def closing_lines(report: Report, run: Path, folder: Path | None = None) -> list
     if report.search:
         lines += _search(report.search)
         lines += [bargain_line(one, short_path(run)) for one in report.search.bargains]
-    wanted = report.speedup_wanted
-    if wanted and report.speedup < wanted:
-        lines.append(f"timed again at the end, the student misses the {wanted:g}x asked for")
     lines += [""] * bool(lines[-1])
     return [*lines, *_next_steps(report, run, folder)]
 
@@ -59,7 +56,9 @@ def _next_steps(report: Report, run: Path, folder: Path | None) -> list[str]:
     }
     width = max(map(len, commands))
     told = [f"  {command:<{width}}  {what}" for command, what in commands.items()]
-    return [f"student: {home}/student", f"report:  {home}/report.html", "next:", *told]
+    student, trial = f"student: {home}/student", report.student.trial
+    student += "" if trial is None else f" (trial {trial})"
+    return [student, f"report:  {home}/report.html", "next:", *told]
 
 
 def _which(run: Path, folder: Path, trial: int | None) -> str:

@@ -19,7 +19,7 @@ def verdict(report: Report) -> str:
     Better and worse are differences beyond the sampling of the evaluated rows: a paired test at
     95%. One training of each model says nothing about other seeds; several have a sentence.
     """
-    first = (_nothing_learnt, _kept, _scattered, _weak_teacher)
+    first = (_nothing_learnt, _kept, _missed, _scattered, _weak_teacher)
     then = (_chosen, _passed_over, _compared, _over_seeds)
     return " ".join(filter(None, (part(report) for part in (*first, *then))))
 
@@ -57,6 +57,14 @@ def _kept(report: Report) -> str:
         f"The student keeps {kept.share:.1%} of its teacher's {metric} ({sure}) at "
         f"{student.speedup:.2f} times {whose} speed{_served(report)}: {score:.4f} of {against:.4f}."
     )
+
+
+def _missed(report: Report) -> str:
+    """That the student is slower than was asked for, where it is when it is timed at the end."""
+    wanted = report.speedup_wanted
+    if not wanted or report.speedup >= wanted:
+        return ""
+    return f"Timed again at the end, the student misses the {wanted:g}x asked for."
 
 
 def _served(report: Report) -> str:

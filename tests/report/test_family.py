@@ -86,3 +86,16 @@ def test_older_reports_are_read(report: Report) -> None:
     old = Report.model_validate(content)
     section = family_section(old)
     assert section is not None and section.table is not None and "-" in section.table.rows[0]
+
+
+def test_a_student_that_misses_its_speedup_is_marked_in_every_table() -> None:
+    slow = pruned_report(1.5, 80_000).model_copy(update={"speedup": 1.4})
+    fast = pruned_report(16, 40_000).model_copy(update={"speedup": 15.9})
+    told = fast.model_copy(update={"family": family_of({"family/1.5x": slow, ".": fast})})
+    section = family_section(told)
+    assert section is not None and section.table is not None
+    assert [row[0] for row in section.table.rows] == ["1.5x, missed", "16x, missed"]
+    lines = family_lines(told)
+    assert lines[2].startswith("1.5x, missed  ") and lines[3].startswith("16x, missed  ")
+    assert max(map(len, lines)) <= 80
+    assert "| 1.5x, missed |" in model_card(told)
