@@ -20,6 +20,7 @@ from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
 from kdnas.runtime.cores import resolve_threads
 from kdnas.runtime.distributed import Team, team
+from kdnas.runtime.heap import keep_memory
 from kdnas.runtime.shown import quoted
 
 ResolvedPrecision = Literal["fp32", "bf16"]
@@ -149,6 +150,8 @@ def seed_all(seed: int, device: torch.device) -> None:
 
 @cache
 def _runtime(device: torch.device, precision: ResolvedPrecision) -> Runtime:
+    if device.type == "cpu":
+        keep_memory()
     # Accelerate keeps one state a process; a second runtime (tests, notebooks) starts it afresh.
     if device.type != "cpu" and device.index is not None:
         torch.accelerator.set_device_index(device.index)

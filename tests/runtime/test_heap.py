@@ -1,0 +1,75 @@
+"""Memory that a process keeps: what it costs to use a second time, and where nothing changes."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from kdnas.runtime.heap import is_chosen
+
+GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+# Prints whether memory is kept, and how many pages the second of two like rounds of blocks takes.
+ROUNDS = """
+import ctypes, resource, sys
+{limit}
+from kdnas.runtime.heap import keep_memory
+kept = keep_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+def use():
+    blocks = [libc.malloc(ctypes.c_size_t(40_000_000)) for _ in range(4)]
+    for block in blocks:
+        ctypes.memset(ctypes.c_void_p(block), 1, 40_000_000)
+    for block in blocks:
+        libc.free(block)
+def pages():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+use()
+before = pages()
+use()
+print(kept, pages() - before)
+"""
+LIMIT = "resource.setrlimit(resource.RLIMIT_AS, (16 * 2**30, resource.RLIM_INFINITY))"
+
+
+def pages_of_a_second_round(limit: str = "", env: dict[str, str] | None = None) -> tuple[str, int]:
+    script = ROUNDS.format(limit=limit)
+    path = {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=path | (env or {}),
+    )
+    kept, count = done.stdout.split()
+    return kept, int(count)
+
+
+@GLIBC
+@pytest.mark.parametrize("limit", ["", LIMIT])
+def test_memory_that_was_freed_is_there_at_once(limit: str) -> None:
+    kept, count = pages_of_a_second_round(limit)
+    assert kept == "True" and count < 100  # 160 MB are 39,063 pages
+
+
+@GLIBC
+def test_whoever_chooses_how_memory_is_allocated_keeps_that() -> None:
+    kept, count = pages_of_a_second_round(env={"MALLOC_MMAP_THRESHOLD_": "1000000"})
+    assert kept == "False" and count > 50  # of 39,063 pages; in huge ones, 80
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [
+        ("MALLOC_ARENA_MAX", True),
+        ("GLIBC_TUNABLES", True),
+        ("LD_PRELOAD", True),
+        ("PATH", False),
+    ],
+)
+def test_variables_that_choose(name: str, chosen: bool) -> None:
+    assert is_chosen(["HOME", name]) == chosen
