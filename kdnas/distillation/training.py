@@ -33,6 +33,7 @@ from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress
 from kdnas.runtime.device import Runtime, seed_all
 from kdnas.runtime.distributed import ALONE, Team
+from kdnas.runtime.heap import giving_back
 from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.encode import EncodedExamples, ragged_rows
 
@@ -50,6 +51,7 @@ class TrainResult:
     curve: list[tuple[int, float]]
 
 
+@giving_back
 def train(
     model: PreTrainedModel,
     objective: WeightedLosses,

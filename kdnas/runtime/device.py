@@ -150,8 +150,7 @@ def seed_all(seed: int, device: torch.device) -> None:
 
 @cache
 def _runtime(device: torch.device, precision: ResolvedPrecision) -> Runtime:
-    if device.type == "cpu":
-        keep_memory()
+    keep_memory()
     # Accelerate keeps one state a process; a second runtime (tests, notebooks) starts it afresh.
     if device.type != "cpu" and device.index is not None:
         torch.accelerator.set_device_index(device.index)

@@ -11,9 +11,10 @@ import ctypes
 import mmap
 import os
 import sys
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from kdnas.runtime.cores import free_memory
 
@@ -26,6 +27,9 @@ SHARE, BLOCK = 0.5, 2**30
 # Variables by which users choose how memory is allocated.
 CHOSEN = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
 OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @cache
@@ -47,6 +51,23 @@ def keep_memory() -> bool:
     if kept and not _is_counted():
         _in_huge_pages(library, int(SHARE * free_memory()) // BLOCK)
     return bool(kept)
+
+
+def giving_back(work: Callable[P, R]) -> Callable[P, R]:
+    """A function after which the system gets the memory that it no longer needs; a decorator.
+
+    So other processes have what a training needed at its height.
+    """
+
+    @wraps(work)
+    def then_given_back(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return work(*args, **kwargs)
+        finally:
+            if keep_memory():
+                ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
+
+    return then_given_back
 
 
 def is_chosen(names: Iterable[str]) -> bool:
