@@ -4,7 +4,7 @@
 
 By turns, for each student:
 
-- predecessor: one student in its loop, with all threads;
+- predecessor: one student in its loop, with all threads, in a process with plain PyTorch's memory;
 - one: one mini-KD with all threads;
 - search: mini-KDs side by side, as a search runs them (`--jobs`), all examples over wall time;
 - limit: the bare student on packed rows with all threads, or in CUDA graphs, at the fastest of
@@ -19,7 +19,10 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import statistics
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -119,14 +122,26 @@ def bare(setting: Setting, architecture: Architecture, batch: int, *, compiled: 
         return len(data) / seconds_of(steps)
 
 
-def measured(
-    setting: Setting, architecture: Architecture, args: argparse.Namespace
-) -> dict[str, Any]:
+def predecessor_alone(student: str) -> float:
+    """Examples a second of the predecessor's loop, in a process of its own.
+
+    There this environment leaves memory as it is (kdnas/runtime/heap.py).
+    """
+    command = [sys.executable, __file__, *sys.argv[1:], "--predecessor-alone", student]
+    as_it_is = {"MALLOC_ARENA_MAX": "64"}
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | as_it_is
+    )
+    return float(done.stdout.splitlines()[-1])
+
+
+def measured(setting: Setting, student: str, args: argparse.Namespace) -> dict[str, Any]:
     """All methods on one student, by turns."""
+    architecture = setting.architecture(student)
     speeds: dict[str, list[float]] = {method: [] for method in METHODS}
     limits: dict[str, list[float]] = {}
     for _ in range(args.repeats):
-        speeds["predecessor"].append(predecessor(setting, architecture, args))
+        speeds["predecessor"].append(predecessor_alone(student))
         kdnas(setting, architecture, WARM_UP_STEPS)
         seconds = kdnas(setting, architecture, None, args.epochs)
         speeds["one"].append(len(setting.training) * args.epochs / seconds)
@@ -156,15 +171,17 @@ def main() -> None:
     settings = Settings(batch_size=args.batch, device=args.device)
     texts = read_sentences(args.text, args.examples)
     setting = make_setting(texts, args.length, settings, args.teacher)
-    students = [*map(setting.architecture, args.students)]
+    if args.predecessor_alone:
+        print(predecessor(setting, setting.architecture(args.predecessor_alone), args))
+        return
     setting.start(setting.architecture("teacher"))  # measures what the teacher can spare
     if not can_fork(setting.runtime.device):
         args.jobs = 1
     print("| student |", " | ".join(METHODS), "| search : predecessor | one : limit |")
     print("|---" * (len(METHODS) + 3) + "|")
     rows = []
-    for architecture in students:
-        row = measured(setting, architecture, args)
+    for student in args.students:
+        row = measured(setting, student, args)
         rows.append(row)
         cells = " | ".join(f"{row[m]:,.0f}" for m in METHODS)
         ratios = row["search"] / row["predecessor"], row["one"] / row["limit"]
@@ -216,6 +233,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--limit-batches", type=a_count, nargs="+")
     parser.add_argument("--compile", action="store_true", help="Compile the bare student, too.")
     parser.add_argument("--json", type=a_result)
+    parser.add_argument("--predecessor-alone", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
