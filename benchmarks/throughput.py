@@ -171,6 +171,8 @@ def main() -> None:
     settings = Settings(batch_size=args.batch, device=args.device)
     texts = read_sentences(args.text, args.examples)
     setting = make_setting(texts, args.length, settings, args.teacher)
+    for student in args.students:
+        setting.architecture(student)  # refuses what is none before anything is measured
     if args.predecessor_alone:
         print(predecessor(setting, setting.architecture(args.predecessor_alone), args))
         return
