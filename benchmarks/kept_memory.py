@@ -18,7 +18,6 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -26,7 +25,7 @@ import torch
 from command_line import a_count, a_result, in_one_line, write_entry
 from transformers import BertConfig, BertForSequenceClassification
 
-from kdnas.runtime.heap import keep_memory
+from kdnas.runtime.heap import is_chosen, keep_memory
 from kdnas.space import Architecture
 
 KEPT, PLAIN = "kept", "plain"
@@ -50,7 +49,6 @@ def training(length: int, steps: int) -> Figures:
     """`seconds` and `faults` of a step, `peak_mb` of the process."""
     model = model_of(TEACHER).to(torch.bfloat16).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    # Each length of a batch once in two turns, so that all processes have the same.
     lengths = torch.linspace(length // 2, length, steps).int().tolist()
 
     def step(tokens: int) -> None:
@@ -101,11 +99,9 @@ def _child(kind: str, job: str, args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     if kind == KEPT and not keep_memory():
-        raise SystemExit("this process cannot keep its memory; unset MALLOC_* and LD_PRELOAD")
-    work: Callable[[], Figures] = latencies
-    if job.isdecimal():
-        work = lambda: training(int(job), args.steps)  # noqa: E731
-    print(json.dumps(work()))
+        raise SystemExit("this system cannot keep memory: it needs Linux with glibc")
+    found = training(int(job), args.steps) if job.isdecimal() else latencies()
+    print(json.dumps(found))
 
 
 def _medians(found: list[Figures]) -> Figures:
@@ -127,8 +123,8 @@ def main() -> None:
         kind, job = args.child
         _child(kind, job, args)
         return
-    for name in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD"):
-        os.environ.pop(name, None)
+    for name in [name for name in os.environ if is_chosen([name])]:
+        del os.environ[name]  # or no process would keep its memory
     found: Figures = {}
     for job in (*map(str, args.lengths), "latencies"):
         turns = [
