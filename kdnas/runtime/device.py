@@ -32,16 +32,17 @@ SPLITTING = ("DEEPSPEED", "FSDP", "MEGATRON_LM")
 
 @dataclass(frozen=True)
 class Runtime:
-    """The device and precision that every training step and every forward pass shares."""
+    """The device and precision that every training step and every forward pass shares.
+
+    They are its own: all accelerators of a process share one state, that of the latest.
+
+    Attributes:
+        device: Where models and batches go to.
+    """
 
     accelerator: Accelerator
+    device: torch.device
     precision: ResolvedPrecision
-
-    @property
-    def device(self) -> torch.device:
-        """The device that models and batches go to."""
-        device: torch.device = self.accelerator.device
-        return device
 
     @property
     def team(self) -> Team:
@@ -56,8 +57,7 @@ class Runtime:
         """Mixed precision for a forward pass; nothing in fp32."""
         if self.precision == "fp32":
             return contextlib.nullcontext()
-        context: contextlib.AbstractContextManager[Any] = self.accelerator.autocast()
-        return context
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     @property
     def exact(self) -> Runtime:
@@ -130,6 +130,8 @@ def start_runtime(
     if count:
         torch.set_num_threads(count)
     place = device_named(device)
+    if place.type != "cpu" and place.index is not None:
+        torch.accelerator.set_device_index(place.index)
     if precision == "bf16" or (precision == "auto" and _has_bf16(place)):
         return _runtime(place, "bf16")
     return _runtime(place, "fp32")
@@ -152,11 +154,10 @@ def seed_all(seed: int, device: torch.device) -> None:
 def _runtime(device: torch.device, precision: ResolvedPrecision) -> Runtime:
     keep_memory()
     # Accelerate keeps one state a process; a second runtime (tests, notebooks) starts it afresh.
-    if device.type != "cpu" and device.index is not None:
-        torch.accelerator.set_device_index(device.index)
     AcceleratorState._reset_state(reset_partial_state=True)
     mixed = "bf16" if precision == "bf16" else "no"
-    return Runtime(Accelerator(cpu=device.type == "cpu", mixed_precision=mixed), precision)
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
+    return Runtime(accelerator, accelerator.device, precision)
 
 
 def _like(device: str, precision: ResolvedPrecision, threads: int) -> Runtime:

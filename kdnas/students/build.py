@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.initialization import no_init_weights
 
 from kdnas.files.artifact import Artifact
 from kdnas.runtime.device import Runtime
@@ -24,7 +25,7 @@ from kdnas.space import (
 from kdnas.students.configs import student_config
 from kdnas.students.factorised import embedding_moments
 from kdnas.students.importance import Importance, measure_importance
-from kdnas.students.inherit import inherit_weights
+from kdnas.students.inherit import inherit_weights, takes
 from kdnas.students.pruning import (
     Kept,
     PrunedStudents,
@@ -94,13 +95,15 @@ def build_student(
     if inherit and isinstance(architecture, PrunedArchitecture):
         whole = shallower(teacher, architecture.num_hidden_layers)
         return sliced(whole, magnitude_scores(whole).kept(architecture)).eval()
+    takes_weights = inherit and not is_static(architecture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        student = _drawn_student(teacher, architecture)
-    if inherit and is_static(architecture):
-        take_token_vectors(student, vectors() if vectors else token_vectors(teacher))
-    elif inherit:
+        draw = _with_drawn_head if takes_weights else _drawn_student
+        student = draw(teacher, architecture)
+    if takes_weights:
         inherit_weights(student, teacher, importance, moments)
+    elif inherit:
+        take_token_vectors(student, vectors() if vectors else token_vectors(teacher))
     return student.eval()
 
 
@@ -118,6 +121,17 @@ def _drawn_student(teacher: PreTrainedModel, architecture: AnyArchitecture) -> P
     config = student_config(teacher.config, family, architecture)
     student: PreTrainedModel = type(teacher)._from_config(config, dtype=torch.float32)
     return writing_as(student, teacher)
+
+
+def _with_drawn_head(teacher: PreTrainedModel, architecture: AnyArchitecture) -> PreTrainedModel:
+    """The same, but for what it takes of its teacher: drawing all took a third of the time."""
+    with no_init_weights():
+        student = _drawn_student(teacher, architecture)
+    family = family_of(teacher.config.model_type, teacher.config.model_type)
+    for name, parameter in student.named_parameters():
+        parameter._is_hf_initialized = takes(student, family, name)
+    student.init_weights()
+    return student
 
 
 @dataclass(frozen=True)

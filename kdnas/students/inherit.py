@@ -79,6 +79,24 @@ def inherited_layers(small: int, large: int, family: Family) -> list[int]:
     return (even_layers if evenly else skip_layers)(small, large)
 
 
+def takes(student: PreTrainedModel, family: Family, name: str) -> bool:
+    """Whether a student takes a tensor from its teacher, and never keeps what was drawn for it.
+
+    Heads and positions that a model computes are its own.
+    """
+    return _in_body(student, family, name) and not _is_computed(name, family.stack_of(name))
+
+
+def _in_body(model: PreTrainedModel, family: Family, name: str) -> bool:
+    """Whether a tensor is of what every student inherits; with a decoder all are."""
+    in_base = name.startswith(f"{model.base_model_prefix}.") and "pooler" not in name
+    return in_base or family.decoder is not None
+
+
+def _is_computed(name: str, stack: Family) -> bool:
+    return any(is_at(name.rpartition(".")[0], end) for end in stack.computed)
+
+
 def take_body(student: PreTrainedModel, taught: PreTrainedModel) -> None:
     """Gives a student the embeddings and layers of another one of its shape; heads stay."""
     weights = taught.base_model.state_dict()
@@ -125,7 +143,7 @@ class _TeacherWeights:
         self.norms = {f"{n}.weight" for n, gain in gains if gain is not None and gain.ndim == 1}
         self.drawn = student.state_dict()
         self.centres = any(isinstance(module, nn.LayerNorm) for module in modules.values())
-        self.prefix = f"{student.base_model_prefix}."
+        self.student = student
         self.head = [  # its linear maps, the pooler's included, in their order
             name
             for name, module in modules.items()
@@ -161,16 +179,17 @@ class _TeacherWeights:
         if name in self.factorised:
             return self.factorised[name]
         source, stack = self._source_name(name), self._stack(name)
-        if any(is_at(name.rpartition(".")[0], end) for end in stack.family.computed):
+        if _is_computed(name, stack.family):
             return drawn
         if source not in self.weights:
             return self._without_source(name, drawn)
         value, role = self._with_lost_means(source), self._role(source)
         value = self._with_lost_gain(name, source, value)
+        widths = (stack.large.hidden_size, stack.small.hidden_size)
         for axis, size in enumerate(value.shape):
             if role and axis == role[1]:
                 value = self._chosen(source, value, *role)
-            elif size == stack.large.hidden_size and drawn.shape[axis] == stack.small.hidden_size:
+            elif (size, drawn.shape[axis]) == widths:
                 value = self._narrowed(source, value, axis)
             elif source.endswith(SHARED_BIAS) and axis == 1:
                 value = value.index_select(axis, self._shared_heads(stack))
@@ -178,7 +197,7 @@ class _TeacherWeights:
         if value.shape != drawn.shape:
             found, expected = tuple(value.shape), tuple(drawn.shape)
             return self._drawn_head(name, drawn, f"has shape {found}, expected {expected}")
-        return value.clone()
+        return value
 
     def _chosen(self, source: str, value: Tensor, kinds: tuple[Kind, ...], axis: int) -> Tensor:
         """The rows or columns of a layer's own dimensions that the student keeps.
@@ -214,9 +233,7 @@ class _TeacherWeights:
         return is_by_head(self.family, kinds)
 
     def _in_body(self, name: str) -> bool:
-        """Whether a tensor is of what every student inherits; with a decoder all are."""
-        in_base = name.startswith(self.prefix) and "pooler" not in name
-        return in_base or self.family.decoder is not None
+        return _in_body(self.student, self.family, name)
 
     def _source_name(self, name: str) -> str:
         layer = self.family.layer_of(name)
@@ -292,6 +309,8 @@ class _TeacherWeights:
     def _narrowed(self, source: str, value: Tensor, axis: int) -> Tensor:
         """An axis of the teacher's hidden size, in the student's."""
         module, stack = source.rpartition(".")[0], self._stack(source)
+        if stack.small.hidden_size == stack.large.hidden_size:
+            return value
         # The outputs of the head's first map are behind its activation.
         inner = module not in self.head or (axis == 0) == (module != self.head[-1])
         if len(self.head) > 1 and inner and not self._in_body(source):

@@ -11,7 +11,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from kdnas.study.attributes import CONTINUES, DEADLINE, INFEASIBLE, RUNG, UNITS
+from kdnas.study.attributes import DEADLINE, INFEASIBLE, UNITS
 from kdnas.study.pruner import SuccessiveHalvingPruner
 
 Clock = Callable[[], float]
@@ -64,23 +64,12 @@ class Deadline:
             broken = sum(INFEASIBLE in t.user_attrs for t in trials)
             return 0 if broken >= MAX_LATE and clock() >= self.until else pruner.full_cost
         each = seconds_a_unit(trials) or self.seconds / pruner.full_cost
-        owed = pruner.full_cost - 1 if _lacks_its_end(trials) else 0
-        return max(owed, int((self.until - clock()) / each))
+        return max(pruner.owed(trials), int((self.until - clock()) / each))
 
     def is_over(self, trials: Sequence[FrozenTrial], clock: Clock = time.time) -> bool:
         """Whether nothing starts any more, not even what is queued: late, and a trial has ended."""
         ended = any(t.state == TrialState.COMPLETE for t in trials)
         return ended and clock() >= self.until
-
-
-def _lacks_its_end(trials: Sequence[FrozenTrial]) -> bool:
-    """Whether candidates wait on rungs, but none was trained to the end, nor goes on right now."""
-    under_way = (TrialState.RUNNING, TrialState.WAITING)
-    ends = any(
-        t.state == TrialState.COMPLETE or (t.state in under_way and CONTINUES in t.user_attrs)
-        for t in trials
-    )
-    return not ends and any(RUNG in t.user_attrs for t in trials)
 
 
 def seconds_a_unit(trials: Sequence[FrozenTrial]) -> float | None:

@@ -241,7 +241,9 @@ class _Search:
         """Trainings to the first rung that trials and time leave."""
         trials, deadline = self.trials(), Deadline.of(self.study)
         left = self.settings.trials * self.pruner.full_cost - self.pruner.spent(trials)
-        return left if deadline is None else min(left, deadline.units_left(trials, self.pruner))
+        if deadline is not None:
+            left = min(left, deadline.units_left(trials, self.pruner))
+        return max(left, self.pruner.owed(trials))
 
     def _none_feasible(self) -> bool:
         """Whether candidate after candidate breaks a limit.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from optuna.study import Study, StudyDirection
@@ -77,6 +77,20 @@ class SuccessiveHalvingPruner:
         }
         known = [t for t in trials if t.state in unknown]
         return sum(int(t.user_attrs.get(UNITS, unknown[t.state])) for t in known)
+
+    def owed(self, trials: Sequence[FrozenTrial]) -> int:
+        """Units that are paid for whatever was spent: without a full training there is no student.
+
+        Those that the best candidate needs from the first rung, where some wait on rungs and none
+        was trained to the end, nor goes on right now; else 0.
+        """
+        under_way = (TrialState.RUNNING, TrialState.WAITING)
+        ends = any(
+            t.state == TrialState.COMPLETE or (t.state in under_way and CONTINUES in t.user_attrs)
+            for t in trials
+        )
+        waits = any(RUNG in t.user_attrs for t in trials)
+        return self.full_cost - 1 if waits and not ends else 0
 
     def scored_on(self, study: Study, rung: int) -> list[FrozenTrial]:
         """Trials that ended on a rung below the last, the best first."""

@@ -221,8 +221,10 @@ def _conflict(
         again = lost is not None and other.user_attrs.get(RETRY_OF) == lost
         if again and other.number < ours.number:
             return f"trial {other.number} retries trial {lost} already"
-    cost = int(ours.user_attrs.get(UNITS, 1))
-    if pruner.spent(others) + cost > n_trials * pruner.full_cost:
+    # A new candidate begins where it could be trained to the end.
+    cost = int(ours.user_attrs.get(UNITS, pruner.full_cost))
+    left = n_trials * pruner.full_cost - pruner.spent(others)
+    if cost > max(left, pruner.owed(others)):
         return "other trials spend the rest of the budget"
     return None
 

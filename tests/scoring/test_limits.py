@@ -12,13 +12,17 @@ import optuna
 import pytest
 from conftest import kdnas
 from support.stepwise import Stepwise
+from support.tiny_pairs import tiny_pair
 
+from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.measure import count_params
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.costs import FINAL, CostMeter, Costs
-from kdnas.space import Candidate
+from kdnas.scoring.limits import Limits, check_reachable, may_keep
+from kdnas.space import Candidate, family_of
+from kdnas.space.derivation import teacher_architecture
 from kdnas.workflow import pipeline
 from kdnas.workflow.preparing.inputs import check_limits, keep_limits
 
@@ -75,6 +79,31 @@ def test_narrow_embeddings_may_keep_a_limit_that_the_smallest_layers_break(
         else:
             with pytest.raises(KdnasError, match=f"1x8 .* e4 .*, has {narrow:,}"):
                 steps.check_limits()
+
+
+def test_a_student_without_layers_may_keep_what_those_with_layers_break(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = Stepwise(make_run())
+    space, meter = steps.space.with_recipes(["default"], static=["static"]), steps.meter
+    params = count_params(meter.untrained(Candidate(space.statics[0])))
+    assert params < count_params(meter.untrained(Candidate(space.smallest)))
+    check_reachable(Limits(max_params=params), space, meter)
+    with pytest.raises(KdnasError, match=f"{space.statics[0].label}, has {params:,} parameters"):
+        check_reachable(Limits(max_params=params - 1), space, meter)
+    timed_as(monkeypatch, [0.3, 0.3, 0.3, 2.5])
+    check_reachable(Limits(speedup=2), space, meter)
+
+
+def test_the_speed_of_what_writes_is_not_foretold_by_arithmetic() -> None:
+    teacher = tiny_pair("marian")
+    meter = CostMeter(teacher, Settings(latency_length=8))
+    whole = teacher_architecture(teacher.config, family_of("marian", "marian"))
+    shallow = Candidate(replace(whole, num_decoder_layers=1))
+    share = meter.teacher_macs / meter.macs_of(shallow)
+    assert may_keep(Limits(speedup=2 * share), shallow, meter)
+    params = count_params(meter.untrained(shallow))
+    assert not may_keep(Limits(max_params=params - 1), shallow, meter)
 
 
 def test_a_limit_that_a_trial_kept_is_not_timed_again(make_run: Callable[..., Run]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,13 @@ import pytest
 import torch
 from conftest import small_config
 from safetensors.torch import load_file
+from support.tiny_pairs import tiny_pair
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
 from kdnas.errors import KdnasError
 from kdnas.measure import InTorch, LatencySettings, count_macs, count_params, measure_latency
 from kdnas.space import FAMILIES, Architecture, SearchSpace, family_of
+from kdnas.space.derivation import teacher_architecture
 from kdnas.students import build_student
 from kdnas.students.checkpoint import load_student
 from kdnas.students.chosen import head_rows
@@ -105,9 +109,41 @@ def test_a_tensor_that_does_not_fit_is_refused_instead_of_staying_random() -> No
 def test_a_head_of_other_classes_stays_as_it_was_drawn() -> None:
     teacher = small_teacher("bert", {})
     teacher.classifier = torch.nn.Linear(32, 7)
-    drawn = build_student(teacher, Architecture(2, 2, 16, 32, "gelu"), inherit=False)
-    student = build_student(teacher, Architecture(2, 2, 16, 32, "gelu"))
-    assert torch.equal(student.classifier.weight, drawn.classifier.weight)
+    shape, deviation = Architecture(2, 2, 16, 32, "gelu"), teacher.config.initializer_range
+    first, again, other = (build_student(teacher, shape, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first.classifier.weight, again.classifier.weight)
+    assert not torch.equal(first.classifier.weight, other.classifier.weight)
+    assert 0.5 * deviation < first.classifier.weight.std() < 2 * deviation
+    assert not first.classifier.bias.any()
+
+
+@pytest.fixture
+def unwritten_is_nan(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Memory that no weight was written to holds no number, in place of whatever was there."""
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
+@pytest.mark.parametrize(("model_type", "changes"), VARIANTS)
+def test_what_is_not_taken_from_the_teacher_is_drawn(
+    model_type: str, changes: dict[str, Any], unwritten_is_nan: None
+) -> None:
+    teacher = small_teacher(model_type, changes)
+    student = build_student(teacher, Architecture(1, 1, 8, 16, "relu"))
+    for name, value in (*student.state_dict().items(), *student.named_buffers()):
+        assert value.isfinite().all(), name
+
+
+@pytest.mark.parametrize("model_type", ["bart", "marian", "t5", "encoder-decoder"])
+def test_pairs_draw_nothing_but_have_every_weight(model_type: str, unwritten_is_nan: None) -> None:
+    teacher = tiny_pair(model_type)
+    shape = teacher_architecture(teacher.config, family_of(model_type, model_type))
+    student = build_student(teacher, replace(shape, num_hidden_layers=1, num_decoder_layers=1))
+    for name, value in (*student.state_dict().items(), *student.named_buffers()):
+        assert value.isfinite().all(), name
 
 
 def test_heads_are_whole_teacher_heads_cut_to_size() -> None:

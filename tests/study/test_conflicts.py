@@ -24,7 +24,7 @@ from kdnas.scoring.evaluate import Evaluation
 from kdnas.scoring.scorer import Budget, Score
 from kdnas.space import Candidate, SearchSpace
 from kdnas.space.families import FIELDS
-from kdnas.study.attributes import RETRY_OF, UNITS, WORKER
+from kdnas.study.attributes import CONTINUES, RETRY_OF, RUNG, UNITS, WORKER
 from kdnas.study.optimize import optimize
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.samplers import make_sampler
@@ -92,8 +92,13 @@ def asked(study: optuna.Study, value: int, **attributes: object) -> optuna.Trial
     return trial
 
 
-def told(study: optuna.Study, trial: optuna.Trial) -> str | None:
-    return claim(study, trial, 2, SuccessiveHalvingPruner(), WorkerMonitor(study, 60))
+def told(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    pruner: SuccessiveHalvingPruner = SuccessiveHalvingPruner(),  # noqa: B008
+    trials: int = 2,
+) -> str | None:
+    return claim(study, trial, trials, pruner, WorkerMonitor(study, 60))
 
 
 def test_whoever_has_begun_goes_on(study: optuna.Study) -> None:
@@ -141,3 +146,35 @@ def test_a_trial_that_another_process_began_is_left_to_it(study: optuna.Study) -
     assert told(study, trial) is None
     with pytest.raises(LostTrialError):
         told(study, trial)
+
+
+def test_a_new_candidate_begins_where_it_could_be_trained_to_the_end(study: optuna.Study) -> None:
+    rungs = SuccessiveHalvingPruner(3, 3)
+    first, second = asked(study, 1), asked(study, 2)
+    assert told(study, second, rungs, trials=1) == "other trials spend the rest of the budget"
+    study.tell(second, state=TrialState.FAIL)
+    assert told(study, first, rungs, trials=1) is None
+    end_on_a_rung(study, first, rungs)
+    goes_on = asked(study, 1, **{CONTINUES: first.number, UNITS: rungs.cost(1)})
+    assert told(study, goes_on, rungs, trials=1) is None
+
+
+def test_one_candidate_goes_on_to_its_end_whatever_was_spent(study: optuna.Study) -> None:
+    rungs = SuccessiveHalvingPruner(3, 3)
+    seen = [asked(study, 1 + i % 3) for i in range(8)]  # which were begun all at once
+    for trial in seen:
+        end_on_a_rung(study, trial, rungs)
+    up = {UNITS: rungs.cost(1)}
+    goes_on = asked(study, 1, **{CONTINUES: seen[0].number, **up})
+    other = asked(study, 2, **{CONTINUES: seen[1].number, **up})
+    assert told(study, other, rungs, trials=1) == "other trials spend the rest of the budget"
+    study.tell(other, state=TrialState.FAIL)
+    assert told(study, goes_on, rungs, trials=1) is None
+
+
+def end_on_a_rung(
+    study: optuna.Study, trial: optuna.Trial, pruner: SuccessiveHalvingPruner
+) -> None:
+    trial.set_user_attr(RUNG, pruner.share(0))
+    trial.set_user_attr(UNITS, 1)
+    study.tell(trial, state=TrialState.PRUNED)

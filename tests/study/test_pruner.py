@@ -127,3 +127,12 @@ def test_shares_find_their_rung_again(rungs: int) -> None:
         assert pruner.rung_of(trial) == rung
     assert pruner.rung_of(optuna.create_trial(value=1.0)) == rungs - 1
     assert pruner.rung_of(optuna.create_trial(state=TrialState.PRUNED)) is None
+
+
+def test_a_way_to_the_end_is_owed_until_somebody_is_on_it() -> None:
+    study = study_with([])
+    assert PRUNER.owed(study.trials) == 0  # what comes first is paid for in full
+    study = study_with([[0.5], [0.4]])
+    assert PRUNER.owed(study.trials) == PRUNER.full_cost - 1
+    study.enqueue_trial({}, user_attrs={CONTINUES: 0, UNITS: PRUNER.cost(1)})
+    assert PRUNER.owed(study.trials) == 0

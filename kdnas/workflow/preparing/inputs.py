@@ -23,7 +23,7 @@ from kdnas.runs.run_folder import Run, resolve
 from kdnas.runtime.console import say
 from kdnas.runtime.device import device_named
 from kdnas.scoring.costs import CostMeter
-from kdnas.scoring.limits import Limits, check_prunable_to, check_reachable
+from kdnas.scoring.limits import Limits, check_prunable_to, check_reachable, least_shapes
 from kdnas.scoring.scorers import find_scorer
 from kdnas.space import NOT_PRUNED, Pruning, SearchSpace
 from kdnas.space.given_shape import with_assistants
@@ -285,7 +285,7 @@ def _within_reach(context: Context, inputs: Inputs) -> Artifact[dict[str, Any]]:
     """Done where a run's limits, of these shapes so timed, were found to be in reach."""
     settings, space = context.settings, inputs.space
     limits, fastest = _asked_limits(context, inputs)
-    shapes = (space.teacher, space.smallest, space.narrowest)
+    shapes = (space.teacher, *least_shapes(space))
     key = {
         "limits": asdict(limits),
         "pruning": fastest.params,
