@@ -24,7 +24,7 @@ from kdnas.tasks.class_weights import with_class_weights
 from kdnas.tasks.defaults import with_type_defaults
 from kdnas.tasks.encode import padding_id
 from kdnas.tasks.load import open_source
-from kdnas.tasks.sampling import stratified_sample
+from kdnas.tasks.sampling import training_sample
 from kdnas.teachers.load import check_family, load_parts
 from kdnas.teachers.sound import check_inputs
 from kdnas.teachers.trained_head import (
@@ -154,7 +154,7 @@ def read_train(subject: Subject, settings: Settings) -> EncodedExamples:
     )
     train, rows = task.splits["train"], settings.max_train_rows
     if rows and rows < len(train):
-        train = train.take(stratified_sample(train, rows, settings.seed))
+        train = train.take(training_sample(train, rows, settings.seed))
     encoded = subject.encode(train, "train")
     return with_class_weights(encoded, subject.spec, settings.class_weights)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from kdnas.tasks import Examples, TaskSpec
 from kdnas.tasks.bag_of_words import BagOfWords
+from kdnas.tasks.sampling import training_sample
 
 NAME = "TF-IDF, linear"
 ROWS = 50_000  # of the training rows at most
@@ -35,17 +36,20 @@ def floor_model(
 def _linear_model(
     spec: TaskSpec, train: Examples, seed: int
 ) -> tuple[str, Callable[[Examples], np.ndarray]] | None:
+    from sklearn.dummy import DummyClassifier
     from sklearn.exceptions import ConvergenceWarning
 
     kind, words = spec.task_type, BagOfWords()
     model = kind.linear_model(seed)
     if model is None:
         return None
-    chosen = np.random.default_rng(seed).permutation(len(train))[:ROWS]
-    some = train.take(np.sort(chosen))
+    some = train.take(training_sample(train, ROWS, seed))
     features = words.fit(some)
     if features is None:
         return None
+    assert some.labels is not None
+    if kind.has_classes and len(np.unique(some.labels)) == 1:
+        model = DummyClassifier()  # always the one class; logistic regression needs two
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features, some.labels)

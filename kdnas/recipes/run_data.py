@@ -26,7 +26,7 @@ from kdnas.tasks import (
 from kdnas.tasks.class_weights import with_class_weights
 from kdnas.tasks.encode import Indices
 from kdnas.tasks.formats.corpus import Corpus
-from kdnas.tasks.sampling import draw_proxy, stratified_sample
+from kdnas.tasks.sampling import draw_proxy, stratified_sample, training_sample
 from kdnas.teachers.sound import check_inputs
 from kdnas.teachers.tokenizer import longest_input, longest_target
 
@@ -163,7 +163,7 @@ def _drawn_rows(rows: Examples, settings: Settings) -> tuple[Examples, Examples 
     """Rows to train on, and of those that `max_train_rows` leaves out at most 1,000 spare ones."""
     if not settings.max_train_rows or settings.max_train_rows >= len(rows):
         return rows, None
-    chosen = stratified_sample(rows, settings.max_train_rows, settings.seed)
+    chosen = training_sample(rows, settings.max_train_rows, settings.seed)
     left = rows.take(np.setdiff1d(np.arange(len(rows)), chosen))
     few = left.take(stratified_sample(left, min(MOST_SPARE, len(left)), settings.seed))
     return rows.take(chosen), few

@@ -29,20 +29,42 @@ def stratified_sample(data: Examples | EncodedExamples, count: int, seed: int) -
     """
     from sklearn.model_selection import train_test_split
 
-    total, strata = len(data), None
+    total = len(data)
     if count >= total:
         return np.arange(total)
     if isinstance(data, EncodedExamples) and data.rows is not None:
         total, count = data.row_count, max(1, round(count * data.row_count / total))
-    everything = np.arange(total)
-    if data.labels is not None and len(data.labels) == total:
-        strata = TASK_TYPES[data.task_type].strata(data.labels)
+    everything, strata = np.arange(total), _strata(data, total)
     if strata is not None:
         sizes = np.unique(strata, return_counts=True)[1]
         if sizes.min() < 2 or len(sizes) > min(count, total - count):
             strata = None
     chosen, _ = train_test_split(everything, train_size=count, random_state=seed, stratify=strata)
     return data.examples_of(chosen) if isinstance(data, EncodedExamples) else np.sort(chosen)
+
+
+def training_sample(data: Examples, count: int, seed: int) -> NDArray[np.int64]:
+    """A stratified sample to train on: one row at least of each stratum, where `count` has room.
+
+    A row of a stratum that was not drawn takes the place of a row of one with several.
+    """
+    chosen, strata = stratified_sample(data, count, seed), _strata(data, len(data))
+    if strata is None:
+        return chosen
+    rng = np.random.default_rng(seed)
+    drawn, others = rng.permutation(chosen), rng.permutation(len(data))
+    others = others[~np.isin(strata[others], strata[drawn])]
+    missing = others[np.unique(strata[others], return_index=True)[1]]
+    further = np.delete(drawn, np.unique(strata[drawn], return_index=True)[1])
+    moved = min(len(missing), len(further))
+    return np.union1d(np.setdiff1d(chosen, further[:moved]), missing[:moved])
+
+
+def _strata(data: Examples | EncodedExamples, total: int) -> NDArray[np.int64] | None:
+    """The stratum of each of `total` rows; None where there are none."""
+    if data.labels is None or len(data.labels) != total:
+        return None
+    return TASK_TYPES[data.task_type].strata(data.labels)
 
 
 def hold_out(train: Examples, seed: int = 0) -> tuple[Examples, Examples]:

@@ -39,6 +39,14 @@ def test_texts_without_words_have_no_floor(texts: list[str]) -> None:
     assert floor_model(load_spec("sst2"), train, 0) is None
 
 
+def test_rows_of_one_class_have_it_as_their_floor() -> None:
+    found = floor_model(load_spec("sst2"), Examples(GOOD, None, np.ones(20, np.int64)), 0)
+    assert found is not None and found[1](Examples(["good", "dull"])).tolist() == [1, 1]
+    scores = Examples(GOOD, None, np.full(20, 3.0), task_type="regression")
+    found = floor_model(load_spec("stsb"), scores, 0)
+    assert found is not None and found[1](Examples(["dull"])).tolist() == [3.0]
+
+
 def test_the_constant_answer_is_the_one_that_is_best_by_the_tasks_metric() -> None:
     """Always the rare class, of which F1 asks; the frequent one would have an F1 of 0."""
     labels = np.array([0] * 12 + [1] * 8)

@@ -9,7 +9,7 @@ import pytest
 
 from kdnas.errors import KdnasError
 from kdnas.tasks import EncodedExamples, Examples
-from kdnas.tasks.sampling import draw_proxy, hold_out, stratified_sample
+from kdnas.tasks.sampling import draw_proxy, hold_out, stratified_sample, training_sample
 
 
 def examples(labels: np.ndarray) -> EncodedExamples:
@@ -40,6 +40,30 @@ def test_labels_too_rare_to_stratify_are_drawn_plainly() -> None:
     assert len(stratified_sample(data, 30, seed=0)) == 30
     assert len(stratified_sample(dataclasses.replace(data, labels=None), 30, seed=0)) == 30
     assert len(stratified_sample(data.take(range(10)), 30, seed=0)) == 10
+
+
+@pytest.mark.parametrize("rare", [1, 2, 8])
+def test_a_rare_class_is_among_the_rows_to_train_on(rare: int) -> None:
+    labels = np.zeros(20_000, np.int64)
+    labels[7 : 7 + rare] = 1
+    data = Examples(["text"] * len(labels), labels=labels)
+    for seed in range(5):
+        chosen = training_sample(data, 1000, seed)
+        assert len(chosen) == 1000 and (np.diff(chosen) > 0).all()
+        assert labels[chosen].sum() == 1
+        assert np.array_equal(chosen, training_sample(data, 1000, seed))
+
+
+def test_rows_to_train_on_are_a_stratified_sample_where_it_has_every_class() -> None:
+    labels = np.arange(500) % 7 // 3
+    whole = Examples(["text"] * 500, labels=labels)
+    assert np.array_equal(training_sample(whole, 50, 3), stratified_sample(whole, 50, 3))
+    assert len(training_sample(whole, 900, 3)) == 500
+    plain = Examples(["text"] * 500)
+    assert np.array_equal(training_sample(plain, 50, 3), stratified_sample(plain, 50, 3))
+    many = Examples(["text"] * 500, labels=np.arange(500) // 2)
+    classes = many.labels[training_sample(many, 100, 0)]  # type: ignore[index]
+    assert len(set(classes)) == 100  # as many as there is room for
 
 
 def test_a_small_proxy_has_two_batches() -> None:
