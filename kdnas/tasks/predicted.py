@@ -20,6 +20,8 @@ SMOOTHING = 0.1
 LEAST = 1e-6
 # By how much probabilities of several classes may miss a sum of one.
 TOLERANCE = 0.01
+# Of numbers, in size: models compute in float32.
+LARGEST = float(np.finfo(np.float32).max)
 # What floating-point numbers miss: 1 - (0.33 + 0.33 + 0.33) is a little more than 0.01.
 HAIR = 1e-6
 # By how much a probability of two decimal places may be too small.
@@ -65,11 +67,15 @@ def numbers_of(
 
 
 def number_of(cell: Any, what: str) -> float:
-    """A finite number; PredictionError where a cell holds something else."""
+    """A number that float32 holds; PredictionError where a cell holds something else."""
     sound = isinstance(cell, numbers.Real | np.number) and not isinstance(cell, bool | np.bool_)
     if not sound or not _is_finite(cell):
         found = shown(repr(cell)) if sound else kind_of(cell)
         raise PredictionError(f"{found} under {what!r}; give a number")
+    if abs(cell) > LARGEST:
+        raise PredictionError(
+            f"{float(cell):g} under {what!r} is too large; give numbers up to {LARGEST:.2g}"
+        )
     return float(cell)
 
 

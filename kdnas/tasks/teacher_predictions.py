@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several
@@ -21,8 +19,6 @@ from kdnas.tasks.spec import TaskSpec
 
 # Of training rows without a prediction that the labels of may stand in for it unasked.
 TOLERATED_SHARE = 0.01
-# How far two predictions for one text may be apart, as logits: batches round differently.
-NEARLY, NEAR = 1e-3, 1e-2
 # A split and a row of it.
 Place = tuple[str, int]
 
@@ -62,12 +58,12 @@ def with_predictions(data: TaskData, path: Path, *, labels_stand_in: bool = Fals
             split, row = targets[0]
             value = _value(line, spec, splits[split], row)
             for target in targets:
-                _keep(found, target, value, line)
+                _keep(found, target, value, line, spec)
         elif not line.key:
             passed_over += 1
         else:
             value = _value(line, spec, _examples([line], spec), 0)
-            _keep(said, line.key, value, line)
+            _keep(said, line.key, value, line, spec)
             further.setdefault(line.key, line)
     parts = {split: _with(split, part, spec, found, path) for split, part in splits.items()}
     if "train" in splits:
@@ -139,18 +135,14 @@ def _value(line: PredictedRow, spec: TaskSpec, examples: Examples, row: int) -> 
         raise KdnasError(f"{line.where}: {error}") from None
 
 
-def _keep(found: dict[Any, tuple[Any, str]], at: Any, value: Any, line: PredictedRow) -> None:
+def _keep(
+    found: dict[Any, tuple[Any, str]], at: Any, value: Any, line: PredictedRow, spec: TaskSpec
+) -> None:
     """Keeps a prediction; KdnasError where another row says something else of the same text."""
     before = found.setdefault(at, (value, line.where))
-    if before[0] is not value and not _alike(before[0], value):
+    if before[0] is not value and not spec.task_type.same_prediction(before[0], value):
         place = before[1].rpartition(", ")[2]
         raise KdnasError(f"{line.where}: says something else of a row than {place}; leave one out")
-
-
-def _alike(one: Any, other: Any) -> bool:
-    if isinstance(one, np.ndarray):
-        return one.shape == other.shape and bool(np.allclose(one, other, NEARLY, NEAR))
-    return bool(one == other)
 
 
 def _examples(lines: Sequence[PredictedRow], spec: TaskSpec) -> Examples:

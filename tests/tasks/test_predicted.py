@@ -148,6 +148,14 @@ def test_multi_label(cells: dict[str, Any], shares: list[float]) -> None:
             "the score 0.3 of a label is below 1/2; give the probability of the label that the "
             "teacher says",
         ),
+        *(
+            (kind, {name: cell}, f"1e+300 under {name!r} is too large; give numbers up to 3.4e+38")
+            for kind, name, cell in (
+                ("classification", "logits", [1e300, -1e300]),
+                ("multi-label", "logits", [0.5, 1e300]),
+                ("regression", "score", 1e300),
+            )
+        ),
         ("regression", {"score": "high"}, "text under 'score'; give a number"),
         (
             "multi-label",
@@ -254,6 +262,27 @@ def test_answers() -> None:
     assert places({"answer": ""}) == (((-1, 0.9),), ((-1, 0.9),))
     given = places({"starts": [[23, 0.7], [None, 0.2]], "ends": [[27, 0.9]], "answer": ""})
     assert given == (((23, 0.7), (-1, 0.2)), ((27, 0.9),))
+
+
+@pytest.mark.parametrize(
+    ("starts", "same"),
+    [
+        ([[23, 0.6], [30, 0.035542587]], True),
+        ([[30, 0.035542588], [23, 0.599]], True),
+        ([[23, 0.6], [30, 0.035542588], [None, 1e-5]], True),  # so small that some files lack it
+        ([[23, 0.6], [30, 0.037]], False),
+        ([[23, 0.6], [31, 0.035542588]], False),
+        ([[23, 0.6]], False),
+    ],
+)
+def test_answers_that_are_nearly_the_same(starts: list[Any], same: bool) -> None:
+    """Of one question in two batches, which round differently."""
+    kind = TASK_TYPES["question-answering"]
+    ends = [[27, 0.9]]
+    first = places({"starts": [[23, 0.6], [30, 0.035542588]], "ends": ends})
+    other = places({"starts": starts, "ends": ends})
+    assert kind.same_prediction(first, other) == kind.same_prediction(other, first) == same
+    assert not kind.same_prediction(first, places({"starts": [[23, 0.6]], "ends": [[9, 0.9]]}))
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ NONE = -1
 # Columns with every place that has a probability, as `kdnas predict --probabilities` writes them.
 STARTS, ENDS = "starts", "ends"
 TOLD = 1e-5  # of probabilities that are written
+# How far two probabilities of one place may be apart: as a share, or at all.
+_NEARLY, _NEAR = 1e-2, 1e-4
 FORM = "a list of [character, probability], with null as the character of no answer"
 
 
@@ -65,6 +67,16 @@ def read_places(cells: Mapping[str, Any], context: str) -> Places:
         return Places(((NONE, share),), ((NONE, share),))
     start, end = _span(answer, cells.get("start"), context)
     return Places(((start, share),), ((end, share),))
+
+
+def are_near(one: Places, other: Places) -> bool:
+    """Whether every place is about as probable in both, in whatever order they stand."""
+    for ours, theirs in zip(map(_by_place, one), map(_by_place, other), strict=True):
+        for place in ours.keys() | theirs.keys():
+            both = ours.get(place, 0.0), theirs.get(place, 0.0)
+            if not math.isclose(*both, rel_tol=_NEARLY, abs_tol=_NEAR):
+                return False
+    return True
 
 
 def places_of(label: References) -> Places:
@@ -138,6 +150,14 @@ def _shares_of(chances: dict[int, float]) -> tuple[tuple[int, float], ...]:
     shares = ((character, share / total) for character, share in chances.items())
     told = sorted((one for one in shares if one[1] >= TOLD), key=lambda one: -one[1])
     return tuple(told)
+
+
+def _by_place(side: tuple[tuple[int, float], ...]) -> dict[int, float]:
+    """The probability of each character, of one that stands twice the sum."""
+    found: dict[int, float] = {}
+    for character, share in side:
+        found[character] = found.get(character, 0.0) + share
+    return found
 
 
 def _is_inside(spans: NDArray[np.int32], places: tuple[tuple[int, float], ...], side: int) -> bool:

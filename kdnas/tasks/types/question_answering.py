@@ -23,6 +23,7 @@ from kdnas.tasks.questions import snippets
 from kdnas.tasks.questions.answer_spans import AnswerSpans, best_spans
 from kdnas.tasks.questions.predicted_spans import (
     Places,
+    are_near,
     chances_of,
     logits_of_units,
     places_of,
@@ -209,6 +210,9 @@ class QuestionAnswering(SpanLosses, TaskType):
         """An answer and where it is in the context; or the probabilities of all places."""
         assert examples.text_pair is not None
         return read_places(cells, examples.text_pair[row])
+
+    def same_prediction(self, one: Places, other: Places) -> bool:
+        return are_near(one, other)
 
     def prediction_of(self, label: Any, labels: Sequence[str]) -> Places:
         return places_of(label)

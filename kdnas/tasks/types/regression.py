@@ -15,7 +15,7 @@ from kdnas.errors import KdnasError
 from kdnas.runtime.formatting import in_decimals
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
-from kdnas.tasks.predicted import PredictionError, number_of
+from kdnas.tasks.predicted import LARGEST, number_of
 from kdnas.tasks.types.base import TaskType
 from kdnas.tasks.types.metric import Array, Metric, correlation
 from kdnas.tasks.types.values import (
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _STRATA = 10
-_LARGEST = float(np.finfo(np.float32).max)
 # How far float32 may round a label, as a share of the labels' standard deviation.
 _ROUNDING = 1e-3
 # Outputs whose squared error is so many times what it would be with the labels' mean and spread
@@ -187,10 +186,7 @@ class Regression(TaskType):
         cell = cells[name]
         if isinstance(cell, list | tuple | np.ndarray) and len(cell) == 1:
             cell = cell[0]
-        value = number_of(cell, name)
-        if abs(value) > _LARGEST:
-            raise PredictionError(f"{value:g} under {name!r} is too large; give a smaller unit")
-        return np.array([value])
+        return np.array([number_of(cell, name)])
 
     def prediction_of(self, label: Any, labels: Sequence[str]) -> Array:
         return np.array([float(label)])
@@ -215,7 +211,7 @@ def _score(word: str) -> Label | None:
     if not word:
         return NoLabel.MISSING
     value = float(word) if _NUMBER.fullmatch(word) else math.inf
-    return value if abs(value) <= _LARGEST else None
+    return value if abs(value) <= LARGEST else None
 
 
 def _check_float32(raw: RawSplit, labels: NDArray[np.float64]) -> None:

@@ -16,6 +16,9 @@ from kdnas.tasks.types.metric import Array
 if TYPE_CHECKING:
     from torch import Tensor
 
+# How far two predictions for one text may be apart, as logits: as a share, or at all.
+NEARLY, NEAR = 1e-3, 1e-2
+
 
 class Predictions(Facts):
     """From logits, or generated tokens, to what is scored and what a person reads."""
@@ -145,6 +148,12 @@ class Predictions(Facts):
             PredictionError: They hold no prediction of this task, or do not fit the row.
         """
         raise NotImplementedError
+
+    def same_prediction(self, one: Any, other: Any) -> bool:
+        """Whether two of `read_prediction` say the same of a text: batches round differently."""
+        if isinstance(one, np.ndarray):
+            return one.shape == other.shape and bool(np.allclose(one, other, NEARLY, NEAR))
+        return bool(one == other)
 
     def prediction_of(self, label: Any, labels: Sequence[str]) -> Any:
         """What a file would say that has a row's label, as `Examples` holds it, and no more."""
