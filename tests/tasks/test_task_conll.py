@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,28 @@ def test_tags_without_b_stay_where_the_classes_have_none(tmp_path: Path) -> None
     assert task.spec.labels == tuple(listed) and task.assumed == ()
     for split in ("train", "validation"):
         assert tags_of(task, split) == [["I-ORG", "I-LOC", "I-LOC"], ["O"]]
+
+
+def test_tags_stay_where_an_entity_of_some_type_begins_with_nothing_but_i(tmp_path: Path) -> None:
+    text = "EU I-ORG\nUN B-ORG\n\nPeter I-PER\nis O\n"
+    listed = ["O", "I-PER", "I-ORG", "B-ORG"]
+    task = load(tmp_path, {"train.iob": text, "dev.iob": "EU I-ORG\n"}, labels=listed)
+    assert tags_of(task) == [["I-ORG", "B-ORG"], ["I-PER", "O"]] and task.assumed == ()
+    assert tags_of(task, "validation") == [["I-ORG"]]
+    task = load(tmp_path, {}, labels=[*listed, "b-per"])
+    assert tags_of(task) == [["B-ORG", "B-ORG"], ["b-per", "O"]] and len(task.assumed) == 2
+
+
+@pytest.mark.parametrize("row", [{"tokens": None}, {}, {"tokens": math.nan}])
+def test_tags_without_words_are_malformed_also_in_test(tmp_path: Path, row: Any) -> None:
+    good = {"tokens": ["EU", "said"], "tags": ["B-ORG", "O"]}
+    files = {f"{name}.jsonl": json.dumps(good) + "\n" for name in ("train", "validation")}
+    lines = [good, {**row, "tags": ["O"]}]
+    files["test.jsonl"] = "".join(f"{json.dumps(line)}\n" for line in lines)
+    with pytest.raises(KdnasError, match=r"line 2 has 1 tags for 0 words"):
+        load(tmp_path, files)
+    (tmp_path / "test.jsonl").write_text(files["test.jsonl"].replace('["O"]', "[]"))
+    assert words_of(load(tmp_path, {}), "test") == [["EU", "said"], []]
 
 
 def test_train_decides_whether_tags_are_iob1(tmp_path: Path) -> None:

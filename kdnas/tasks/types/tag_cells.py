@@ -57,8 +57,9 @@ class TagCells(Cells):
             return "a text instead of a list of words beside its tags"
         if not isinstance(label, list | tuple | np.ndarray):
             return f"{kind_of(label)} instead of a list of tags"
-        if len(label) != len(cell):
-            return f"{len(label)} tags for {len(cell)} words"
+        words = 0 if is_empty(cell) else len(cell)
+        if len(label) != words:
+            return f"{len(label)} tags for {words} words"
         odd = next((i for i, tag in enumerate(label) if not _is_tag(tag)), None)
         return "" if odd is None else f"no tag for word {odd + 1}"
 
@@ -67,7 +68,7 @@ class TagCells(Cells):
         return [_tag_words(cell, raw.unlabelled) for cell in raw.cells or ()]
 
     def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
-        """Tags in IOB1 become IOB2, where the classes have such tags, and train is in IOB1, too."""
+        """Tags in IOB1 become IOB2, where the classes are of IOB2, and train is in IOB1, too."""
         if raw.cells is None:
             return raw
         rows = self.label_cells(raw)
@@ -83,8 +84,10 @@ class TagCells(Cells):
 
     def _from_iob1(self, raw: RawSplit, classes: Sequence[str]) -> list[list[str]] | None:
         """The tags of labelled rows in IOB2; None where they are not in IOB1."""
-        if classes and not any(label_word(name)[:1] in ("B", "b") for name in classes):
-            return None  # nothing but I-TYPE and O: that is their scheme
+        tags = Tags([label_word(name) for name in classes]).tags
+        begun, inside = ({tag.type.casefold() for tag in tags if tag.part == p} for p in "BI")
+        if classes and not (begun and inside <= begun):
+            return None  # entities of some type begin with nothing but I-: that is their scheme
         return iob1_to_iob2([row for row in self.label_cells(raw) if isinstance(row, list)])
 
     def find_classes(self, raw: RawSplit) -> tuple[str, ...]:
