@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -228,7 +229,7 @@ class TaskSpec(_Part):
             ValidationError: The values contradict the others.
         """
         own = self.model_dump(exclude=None if self.names_metrics else {"metrics"})
-        plain = [split.replace("test", "validation", 1) for split in self.evaluation]
+        plain = [re.sub("^test", "validation", split) for split in self.evaluation]
         checked = TaskSpec.model_validate({**own, "evaluation": plain, **values})
         return checked.model_copy(update={"evaluation": self.evaluation})
 

@@ -196,6 +196,16 @@ def test_the_type_of_a_task_and_its_short_form() -> None:
         assert_error(lambda: load_spec("x", {"x": entry}), message)  # noqa: B023
 
 
+def test_splits_with_test_in_their_names_are_scored_and_changed() -> None:
+    names = ["validation_latest", "validation_old"]
+    entry = {"text": "a", "evaluation": names, "files": {names[0]: ["latest.csv"]}}
+    spec = load_spec("mine", {"mine": entry})
+    assert spec.test_splits == ("test_latest", "test_old")
+    for one in (spec, spec.on_tests):
+        found = one.changed(labels=("no", "yes"))
+        assert found.evaluation == one.evaluation and found.labels == ("no", "yes")
+
+
 def test_a_settings_file_is_no_task(tmp_path: Path) -> None:
     file = tmp_path / "films.yaml"
     file.write_text("task: films\ndata-dir: data\ntasks: {films: {text: review}}\n")
