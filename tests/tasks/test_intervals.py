@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from kdnas.tasks import TASK_TYPES, TaskSpec, load_spec
-from kdnas.tasks.metrics import example_answers, score_intervals
+from kdnas.tasks.metrics import Answers, example_answers, score_intervals, skill_interval
 
 
 def intervals(spec: TaskSpec, logits: Any, labels: Any, split: str | None = None) -> Any:
@@ -68,6 +69,25 @@ def test_metrics_of_many_resamples_are_those_of_sklearn_and_scipy(name: str) -> 
     assert metric.compute(guess, truth, axis=-1) == pytest.approx(wanted)
     alone = [metric.compute(g, t) for g, t in zip(guess, truth, strict=True)]
     assert alone == pytest.approx(wanted)
+
+
+def test_the_interval_of_skill_takes_little_memory_with_many_classes() -> None:
+    rng = np.random.default_rng(0)
+    classes, rows = 100, 400
+    truth = rng.integers(0, classes, rows)
+    said = np.where(rng.random(rows) < 0.6, truth, rng.integers(0, classes, rows))
+    skill = TASK_TYPES["classification"].metrics["mcc"]
+    drawn = rng.integers(0, rows, (3, rows))
+    wanted = [matthews_corrcoef(truth[one], said[one]) for one in drawn]
+    assert skill.on(said, truth)(drawn) == pytest.approx(wanted, abs=1e-12)
+    spec = load_spec("mnli")
+    skill_interval(spec, Answers(said[:9], truth[:9]))  # what is imported does not count
+    tracemalloc.start()
+    found = skill_interval(spec, Answers(said, truth))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found is not None and found[0] < matthews_corrcoef(truth, said) < found[1]
+    assert peak < classes * rows * 50 * 8 / 10  # a tenth of one number a class, row and resample
 
 
 def test_units_without_a_label_count_in_no_interval() -> None:

@@ -40,7 +40,7 @@ from kdnas.tasks.predicted import (
 )
 from kdnas.tasks.types.base import TaskType
 from kdnas.tasks.types.joined_labels import hint_of_joined
-from kdnas.tasks.types.metric import Array, Metric, correlation, ratio
+from kdnas.tasks.types.metric import Array, Metric, ratio, times
 from kdnas.tasks.types.values import RELATIONS, Constant, Submission
 
 if TYPE_CHECKING:
@@ -77,10 +77,17 @@ def _f1_macro(predicted: Array, labels: Array, axis: int = -1) -> Array:
 
 
 def _mcc(predicted: Array, labels: Array, axis: int = -1) -> Array:
-    """Gorodkin 2004: the correlation of both sides' indicators of all classes."""
-    classes = np.union1d(predicted, labels)
-    x, y = (np.stack([side == k for k in classes]) for side in (predicted, labels))
-    return correlation(x, y, axis)
+    """Gorodkin 2004: the correlation of both sides' indicators of all classes.
+
+    It needs no more than the rows that are right and how often each side has each class: the
+    indicators of many classes, of all resamples of a bootstrap, fill the memory.
+    """
+    rows, right = predicted.shape[axis], (predicted == labels).sum(axis)
+    classes = 1 + max(predicted.max(), labels.max())
+    p, t = (times(np.moveaxis(side, axis, -1), classes) for side in (predicted, labels))
+    covariance = rows * right - (p * t).sum(-1)
+    spread = (p * (rows - p)).sum(-1) * (t * (rows - t)).sum(-1)
+    return ratio(covariance, np.sqrt(spread))
 
 
 class Classification(TaskType):

@@ -73,12 +73,12 @@ def times(rows: NDArray[np.int64], count: int) -> NDArray[np.float64]:
 
 
 def correlation(x: Array, y: Array, axis: int) -> Array:
-    """Pearson's along an axis, over the sums along the first; 0 where one side is constant."""
+    """Pearson's along an axis; 0 where one side is constant."""
     x, y = (
         np.where(np.ptp(s, axis, keepdims=True) > 0, s - s.mean(axis, keepdims=True), 0.0)
         for s in (x.astype(np.float64), y.astype(np.float64))
     )
-    both, xx, yy = ((a * b).sum(axis).sum(0) for a, b in ((x, y), (x, x), (y, y)))
+    both, xx, yy = ((a * b).sum(axis) for a, b in ((x, y), (x, x), (y, y)))
     return np.clip(ratio(both, np.sqrt(xx * yy)), -1, 1)
 
 

@@ -44,7 +44,7 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
 
 
 def _pearson(predicted: Array, labels: Array, axis: int = -1) -> Array:
-    return correlation(predicted[None], labels[None], axis)
+    return correlation(predicted, labels, axis)
 
 
 def _spearman(predicted: Array, labels: Array, axis: int = -1) -> Array:
