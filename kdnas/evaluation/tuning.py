@@ -9,7 +9,6 @@ from math import inf
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 from transformers import PreTrainedModel
 
 from kdnas.config import Settings
@@ -27,7 +26,7 @@ from kdnas.runtime.shown import quoted, shown
 from kdnas.students.checkpoint import load_student, student_artifact
 from kdnas.tasks import EncodedExamples
 from kdnas.tasks.metrics import task_score
-from kdnas.tasks.sampling import HELD_OUT_SHARE, stratified_sample
+from kdnas.tasks.sampling import HELD_OUT_SHARE, split_off
 from kdnas.teachers.cache import teacher_key
 from kdnas.teachers.fine_tune import fine_tune
 from kdnas.teachers.load import Teacher, load_teacher, with_fresh_head
@@ -203,8 +202,8 @@ class Tuner:
         if not self.subject.spec.task_type.has_threshold:
             return train, train.take([])
         count = max(1, round(HELD_OUT_SHARE * len(train)))
-        apart = stratified_sample(train, count, 0)
-        return train.take(np.setdiff1d(np.arange(len(train)), apart)), train.take(apart)
+        kept, apart = split_off(train, count, 0)
+        return train.take(kept), train.take(apart)
 
     def _kept(self, point: Point, key: str) -> Artifact[PreTrainedModel]:
         """The best checkpoint, where that is this point's."""

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
-
 from kdnas.tasks.encode import EncodedExamples, Indices
-from kdnas.tasks.sampling import stratified_sample
+from kdnas.tasks.sampling import split_off
 from kdnas.teachers.store import SignalStore, StoredSignal
 
 MOST_HELDOUT = 1000
@@ -60,7 +58,10 @@ class Proxy:
 
 
 def split_heldout(data: EncodedExamples, fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """Training and held-out indices of a proxy; the held-out part is at most 1,000 examples."""
+    """Training and held-out indices of a proxy; the held-out part is at most 1,000 examples.
+
+    Raises:
+        KdnasError: The proxy has fewer than two rows.
+    """
     count = min(MOST_HELDOUT, max(1, round(len(data) * fraction)))
-    heldout = stratified_sample(data, count, seed + 1)
-    return np.setdiff1d(np.arange(len(data)), heldout), heldout
+    return split_off(data, count, seed + 1)

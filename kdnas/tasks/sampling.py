@@ -25,15 +25,15 @@ def stratified_sample(data: Examples | EncodedExamples, count: int, seed: int) -
     """`count` indices, ascending, of examples whose strata are as frequent as in the whole.
 
     Where some stratum is too rare, or there are none, the sample is a plain random one. Of windows
-    it has all those on the rows that are drawn, about `count` of them.
+    it has all those on the rows that are drawn, about `count` of them; all, where that is nearest.
     """
     from sklearn.model_selection import train_test_split
 
     total = len(data)
-    if count >= total:
-        return np.arange(total)
     if isinstance(data, EncodedExamples) and data.rows is not None:
         total, count = data.row_count, max(1, round(count * data.row_count / total))
+    if count >= total:
+        return np.arange(len(data))
     everything, strata = np.arange(total), _strata(data, total)
     if strata is not None:
         sizes = np.unique(strata, return_counts=True)[1]
@@ -65,6 +65,25 @@ def _strata(data: Examples | EncodedExamples, total: int) -> NDArray[np.int64] |
     if data.labels is None or len(data.labels) != total:
         return None
     return TASK_TYPES[data.task_type].strata(data.labels)
+
+
+def split_off(
+    data: EncodedExamples, count: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the examples that stay, and of a stratified sample of about `count` others.
+
+    All windows on a row are on one side, and each side has a row at least.
+
+    Raises:
+        KdnasError: There are fewer than two rows.
+    """
+    rows = data.row_count
+    if rows < 2:
+        raise KdnasError(
+            f"found {several(rows, 'training example')}, and one must be held out; give two or more"
+        )
+    apart = stratified_sample(data, min(count, len(data) * (rows - 1) // rows), seed)
+    return np.setdiff1d(np.arange(len(data)), apart), apart
 
 
 def hold_out(train: Examples, seed: int = 0) -> tuple[Examples, Examples]:
@@ -135,6 +154,8 @@ def draw_proxy(
 ) -> NDArray[np.int64]:
     """A stratified sample in the data's order, of two batches where the share would be less.
 
+    Of windows on two rows or more it has those on two at least: one can then be held out.
+
     Raises:
         KdnasError: All of the data are less than two batches.
     """
@@ -144,4 +165,6 @@ def draw_proxy(
             f"found {several(len(data), 'training example')}, fewer than two batches of "
             f"{batch_size}; give more examples{smaller}"
         )
-    return stratified_sample(data, max(2 * batch_size, round(len(data) * fraction)), seed)
+    two_rows = -(-2 * len(data) // data.row_count)  # on average
+    count = max(2 * batch_size, round(len(data) * fraction), two_rows)
+    return stratified_sample(data, count, seed)

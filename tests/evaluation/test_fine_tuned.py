@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
 import pytest
 from transformers import AutoModelForSequenceClassification
 
@@ -15,11 +16,11 @@ from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.evaluation import tuning
 from kdnas.evaluation.closing import closing_lines
-from kdnas.evaluation.data import prepare, read_train
+from kdnas.evaluation.data import Subject, prepare, read_train
 from kdnas.evaluation.evaluate import evaluate
 from kdnas.evaluation.tuning import Tuner, fresh, metrics_line, plan, point_lines
 from kdnas.runtime.device import Runtime
-from kdnas.tasks import load_spec
+from kdnas.tasks import EncodedExamples, load_spec
 
 HERE = {"device": "cpu", "precision": "fp32", "threads": 1}
 
@@ -168,6 +169,23 @@ def test_classes_are_weighed_where_a_config_asks_for_it(
         KdnasError, match="invalid --class-weights balanced: task 'stsb' is of type"
     ):
         read_train(prepare(str(teacher_folder), load_spec("stsb"), settings, True), settings)
+
+
+@pytest.mark.parametrize("questions", [1, 2, 3])
+def test_a_threshold_is_chosen_on_other_questions(
+    questions: int, runtime: Runtime, tmp_path: Path
+) -> None:
+    rows = np.repeat(np.arange(questions), 4)
+    ids, offsets = np.arange(len(rows), dtype=np.int32), np.arange(len(rows) + 1)
+    train = EncodedExamples(ids, None, offsets, task_type="question-answering", rows=rows)
+    subject = Subject("", load_spec("squad"), {}, None, None, 32, {}, tuned=True, held_out=False)
+    tuner = Tuner(subject, train, runtime, tmp_path)
+    if questions == 1:
+        with pytest.raises(KdnasError, match="found 1 training example, and one must be held out"):
+            tuner._split()
+        return
+    own, apart = tuner._split()
+    assert len(apart) == 4 and len(own) == 4 * (questions - 1)
 
 
 def test_small_errors_have_digits() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from conftest import small_tokenizer
@@ -20,6 +22,16 @@ def test_heldout_and_training_share_nothing() -> None:
     training, heldout = split_heldout(examples(np.arange(500) % 2), 0.1, seed=0)
     assert len(heldout) == 50
     assert sorted([*training, *heldout]) == list(range(500))
+
+
+def test_few_questions_are_split_between_them() -> None:
+    rows = np.repeat([0, 1], [7, 9])
+    data = dataclasses.replace(examples(np.zeros(16, np.int64)), labels=None, rows=rows)
+    for share in (0.1, 0.9):
+        training, heldout = split_heldout(data, share, seed=0)
+        assert {len(training), len(heldout)} == {7, 9}
+    with pytest.raises(KdnasError, match="found 1 training example, and one must be held out"):
+        split_heldout(data.take(range(7)), 0.1, seed=0)
 
 
 def test_a_mask_is_drawn_once_and_spares_special_tokens() -> None:

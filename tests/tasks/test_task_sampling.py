@@ -9,13 +9,26 @@ import pytest
 
 from kdnas.errors import KdnasError
 from kdnas.tasks import EncodedExamples, Examples
-from kdnas.tasks.sampling import draw_proxy, hold_out, stratified_sample, training_sample
+from kdnas.tasks.sampling import (
+    draw_proxy,
+    hold_out,
+    split_off,
+    stratified_sample,
+    training_sample,
+)
 
 
 def examples(labels: np.ndarray) -> EncodedExamples:
     count = len(labels)
     ids = np.tile(np.array([2, 10, 11, 12, 3], np.int32), count)
     return EncodedExamples(ids, None, np.arange(count + 1) * 5, labels)
+
+
+def windows(*counts: int) -> EncodedExamples:
+    """So many windows on each row."""
+    rows = np.repeat(np.arange(len(counts)), counts)
+    ids = np.arange(len(rows), dtype=np.int32)
+    return EncodedExamples(ids, None, np.arange(len(rows) + 1), rows=rows)
 
 
 def test_the_proxy_is_stratified_and_seeded() -> None:
@@ -145,14 +158,38 @@ def test_rows_of_different_texts_are_drawn_as_a_stratified_sample() -> None:
 
 
 def test_a_sample_has_all_windows_of_a_row() -> None:
-    windows = np.repeat(np.arange(20), np.arange(20) % 3 + 1)
-    data = EncodedExamples(
-        np.arange(len(windows), dtype=np.int32), None, np.arange(len(windows) + 1), rows=windows
-    )
+    data = windows(*(np.arange(20) % 3 + 1))
     chosen = stratified_sample(data, 12, seed=0)
     rows = data.rows_of(chosen)
-    assert len(rows) == round(12 * 20 / len(windows))
+    assert len(rows) == round(12 * 20 / len(data))
     assert chosen.tolist() == data.examples_of(rows).tolist()
     part = data.take(chosen)
     assert part.row_count == len(rows) and part.rows is not None
     assert np.bincount(part.rows).tolist() == (rows % 3 + 1).tolist()
+
+
+def test_most_windows_are_all_where_that_is_nearest() -> None:
+    assert draw_proxy(windows(*[3] * 21, 2), 0.5, 32, seed=0).tolist() == list(range(65))
+    assert stratified_sample(windows(7), 1, seed=0).tolist() == list(range(7))
+
+
+def test_a_proxy_of_long_rows_has_two() -> None:
+    data = windows(100, 90, 110, 100)
+    assert len(data.rows_of(draw_proxy(data, 0.1, 8, seed=0))) == 2
+    assert len(draw_proxy(windows(70), 0.1, 8, seed=0)) == 70
+
+
+@pytest.mark.parametrize("data", [windows(7, 9), windows(40, 1, 1), examples(np.arange(2))])
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_what_is_split_off_leaves_a_row(data: EncodedExamples, share: float) -> None:
+    stay, apart = split_off(data, max(1, round(len(data) * share)), seed=0)
+    assert sorted([*stay, *apart]) == list(range(len(data)))
+    rows = data.rows_of(stay), data.rows_of(apart)
+    assert len(rows[0]) and len(rows[1]) and not np.intersect1d(*rows).size
+
+
+@pytest.mark.parametrize("data", [windows(7), examples(np.arange(1))])
+def test_nothing_can_be_split_off_one_row(data: EncodedExamples) -> None:
+    told = "found 1 training example, and one must be held out; give two or more$"
+    with pytest.raises(KdnasError, match=told):
+        split_off(data, 1, seed=0)

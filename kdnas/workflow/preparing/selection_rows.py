@@ -11,7 +11,7 @@ from kdnas.recipes.run_data import RunData
 from kdnas.scoring.proxy import MOST_HELDOUT, split_heldout
 from kdnas.tasks import EncodedExamples, Examples
 from kdnas.tasks.encode import Indices
-from kdnas.tasks.sampling import stratified_sample
+from kdnas.tasks.sampling import split_off
 
 # With as many rows that --max-train-rows leaves out, none has to be held out; fewer are used where
 # no more would be held out.
@@ -72,4 +72,4 @@ def _held_out(data: RunData, settings: Settings) -> Indices:
         proxy = data.distillation.take(data.proxy)
         return data.proxy[split_heldout(proxy, share, seed)[1]]
     count = max(1, round(settings.proxy_fraction * share * len(data.train)))
-    return stratified_sample(data.train, min(MOST_HELDOUT, count), seed + 1)
+    return split_off(data.train, min(MOST_HELDOUT, count), seed + 1)[1]
