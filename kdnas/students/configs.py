@@ -12,6 +12,13 @@ from kdnas.space.pruned import CONFIG_KEY, LAYERS_KEY
 from kdnas.students.inherit import inherited_layers
 
 
+def as_whole(config: Any) -> Any:
+    """A config, changed in place, that no longer says that its model is a pruned one."""
+    for key in (CONFIG_KEY, LAYERS_KEY):
+        vars(config).pop(key, None)
+    return config
+
+
 def student_config(teacher_config: Any, family: Family, architecture: Architecture) -> Any:
     """The teacher's config with the fields of an architecture, and those that follow them.
 
@@ -20,9 +27,7 @@ def student_config(teacher_config: Any, family: Family, architecture: Architectu
     """
     if architecture.embedding_size and not family.embedding_map:
         raise KdnasError(embeddings_problem(teacher_config.model_type))
-    config = copy.deepcopy(teacher_config)
-    for key in (CONFIG_KEY, LAYERS_KEY):  # of a teacher that is itself pruned
-        vars(config).pop(key, None)
+    config = as_whole(copy.deepcopy(teacher_config))
     depth = family.read(teacher_config, "num_hidden_layers")
     layers = inherited_layers(architecture.num_hidden_layers, depth, family)
     for name in family.per_layer:

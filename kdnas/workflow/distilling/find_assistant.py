@@ -25,6 +25,7 @@ from kdnas.space import Architecture, Candidate, PrunedArchitecture, Pruning
 from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.space.pruning import SPARSITIES
 from kdnas.students.checkpoint import student_artifact
+from kdnas.students.configs import as_whole
 from kdnas.students.pruning import masked, masks, sliced
 from kdnas.students.state import StudentState
 from kdnas.workflow.distilling.assistants import step_of
@@ -65,7 +66,7 @@ def find_assistant(
     order = pruned.order(replace(candidate.pruning, layers=0))  # an assistant has all layers
     kept = {one: order.kept(order.at_sparsity(one)) for one in tried}
     with context.run.timed(step_of(folder)):
-        network = copy.deepcopy(teacher.model).cpu()
+        network = whole_network(teacher.model)
         device = context.runtime.device
         parts = [partial(masked, of_paths=masks(network, one, device)) for one in kept.values()]
         job = replace(prepared.full(candidate.recipe), parts=parts)
@@ -78,6 +79,17 @@ def find_assistant(
         say(f"{folder.name}: {100 * best:g}% teaches; on held-out rows: {told}")
         artifact.write(students[best])
     shutil.rmtree(work, ignore_errors=True)
+
+
+def whole_network(teacher: PreTrainedModel) -> PreTrainedModel:
+    """A copy of a teacher on the CPU in which all assistants are trained.
+
+    Of a teacher that is itself a pruned student it is dense, with zeros, and trained as a whole
+    network: its config must not say that it is a pruned one.
+    """
+    network = copy.deepcopy(teacher).cpu()
+    as_whole(network.config)
+    return network
 
 
 def sparsities_between(

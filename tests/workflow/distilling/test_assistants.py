@@ -17,7 +17,7 @@ from support.tiny_writers import save_captions, save_writer
 from transformers import AutoConfig
 
 from kdnas import KdnasError, distill, load_run, resume, search
-from kdnas.config import validated
+from kdnas.config import Settings, validated
 from kdnas.config.assistants import assistants_in, sparsity_of
 from kdnas.config.recipe import Stage
 from kdnas.files.artifact import content_of, key_of
@@ -25,12 +25,16 @@ from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.mini_kd import states_for
 from kdnas.space import Architecture, Candidate, PrunedArchitecture, Pruning
-from kdnas.students.checkpoint import load_student
-from kdnas.students.pruning import Kept
+from kdnas.recipes.stages import rates_of
+from kdnas.students.checkpoint import load_student, student_artifact
+from kdnas.students.pruning import Kept, sliced
+from kdnas.students.state import StudentState
+from kdnas.tasks import load_spec
+from kdnas.teachers.load import load_teacher
 from kdnas.workflow.distilling.assistants import assistants_of, copy_checkpoint
 from kdnas.workflow.distilling.check_assistants import check_assistants
 from kdnas.workflow.distilling.distil import FullTraining
-from kdnas.workflow.distilling.find_assistant import sparsities_between
+from kdnas.workflow.distilling.find_assistant import sparsities_between, whole_network
 from kdnas.workflow.preparing.inputs import read_inputs
 from kdnas.workflow.preparing.prepare import Prepared
 from kdnas.workflow.preparing.run_space import asked_candidates
@@ -250,6 +254,24 @@ def test_an_assistant_is_found_in_a_sandwich(given: dict[str, Any]) -> None:
     distill(**given, assistants="auto")
     after = (found / "model.safetensors").stat().st_mtime_ns
     assert before == after and (home / "student" / "model.safetensors").exists()
+
+
+def test_assistants_of_a_pruned_teacher_are_trained_in_a_whole_network(
+    teacher_folder: Path, tmp_path: Path
+) -> None:
+    """The teacher's checkpoint is dense, and its config says what is pruned."""
+    given, kept = load_teacher(str(teacher_folder), load_spec("mrpc")), [range(4), range(4), [1]]
+    folder = tmp_path / "pruned"
+    pruned = sliced(given.model, Kept.of(kept, [range(64)] * 3))
+    student_artifact(folder, {}, given.tokenizer).write(pruned)
+    teacher = load_teacher(str(folder), load_spec("mrpc"))
+    state = StudentState(whole_network(teacher.model))
+    assert state.architecture == teacher.architecture and Kept.read(teacher.model.config)
+    assert rates_of(state, Settings()) == 1
+    (tmp_path / "state").mkdir()
+    state.save(tmp_path / "state")
+    again = StudentState.load(tmp_path / "state").model.state_dict()
+    assert all(value.equal(again[name]) for name, value in teacher.model.state_dict().items())
 
 
 @pytest.mark.slow
