@@ -188,6 +188,16 @@ class HiddenLoss(DistillationLoss):
         else:
             self.fit(on)
 
+    def continues(self, state: dict[str, Tensor]) -> bool:
+        """Also what was learnt by another normalisation does not fit.
+
+        Projections, and the weights of a learnt map, are those of targets in one scale; in another
+        they would have everything to learn again, and what is fitted to the student is nearer.
+        Where it is the same, they go on with the mean and the scale that they know.
+        """
+        # The scale says which it was, also in files that were written before this was asked.
+        return super().continues(state) and kind_of(state["scale"]) == kind_of(self.scale)
+
     def _fit(self, which: Collection[int], on: Fitting) -> None:
         """Fits the projections of these of the map's student layers, counted from 0."""
 
@@ -289,3 +299,11 @@ def scales(variance: Tensor, normalisation: Normalisation) -> Tensor:
     if normalisation == "layer":
         return variance.sum().clamp_min(1e-12).rsqrt().expand(count).clone()
     return (variance.clamp_min(1e-6 * float(variance.mean()) + 1e-12) * count).rsqrt()
+
+
+def kind_of(factors: Tensor) -> Normalisation:
+    """The normalisation that `scales` made factors by, shape (layers, hidden size)."""
+    if not torch.equal(factors, factors[:, :1].expand_as(factors)):
+        return "dimension"
+    raw = scales(torch.ones_like(factors[0]), "raw")
+    return "raw" if torch.equal(factors, raw.expand_as(factors)) else "layer"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 from torch import Tensor
 
 from kdnas.distillation.losses import LOSSES, Shapes
-from kdnas.distillation.losses.base import TeacherStatistics
+from kdnas.distillation.losses.base import DistillationLoss, TeacherStatistics
 from kdnas.distillation.losses.hidden import HiddenLoss, HiddenOptions
 from kdnas.distillation.outputs import ModelOutputs, State
 from kdnas.space import Architecture
@@ -56,3 +58,18 @@ def test_where_the_map_does_not_lead_there_the_mean_counts() -> None:
     made = loss_with({}, mapping="skip")  # 1 to 4
     given = (student, None, teacher)
     assert float(made.heldout_value(*given)) == float(made.loss(*given))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["hidden", "embeddings"])
+@pytest.mark.parametrize("mapping", ["skip", "learned"])
+def test_what_was_learnt_goes_on_in_the_same_normalisation_alone(name: str, mapping: str) -> None:
+    """Else the loss would be in the scale of the stage before, whatever its own stage says."""
+    kinds, shapes = ("layer", "dimension", "raw"), Shapes(TEACHER, STUDENT)
+
+    def made(kind: str, seed: int) -> DistillationLoss:
+        drawn = torch.rand(7, 8, generator=torch.Generator().manual_seed(seed))
+        options = HiddenOptions(mapping=mapping, normalisation=kind)  # type: ignore[arg-type]
+        return LOSSES[name](shapes, options, TeacherStatistics(drawn, drawn))
+
+    for before, after in product(kinds, kinds):  # on other rows: statistics differ
+        assert made(after, 1).continues(made(before, 0).learnt()) is (before == after)

@@ -21,11 +21,11 @@ from kdnas.config import Settings, validated
 from kdnas.config.assistants import assistants_in, sparsity_of
 from kdnas.config.recipe import Stage
 from kdnas.files.artifact import content_of, key_of
+from kdnas.recipes.stages import rates_of
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.mini_kd import states_for
 from kdnas.space import Architecture, Candidate, PrunedArchitecture, Pruning
-from kdnas.recipes.stages import rates_of
 from kdnas.students.checkpoint import load_student, student_artifact
 from kdnas.students.pruning import Kept, sliced
 from kdnas.students.state import StudentState
