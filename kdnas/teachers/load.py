@@ -21,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.files.checkpoints import check_checkpoint, is_local
-from kdnas.runtime.console import say
+from kdnas.runtime.console import say, silently
 from kdnas.runtime.formatting import several
 from kdnas.space import Architecture, family_of
 from kdnas.space.derivation import teacher_architecture
@@ -299,17 +299,24 @@ def check_family(name: str, config: Any, task: TaskType) -> None:
 def check_general_teacher(name: str, config: Any, tokenizer: Any) -> None:
     """Refuses a general teacher whose students do not fit the task's teacher.
 
+    Args:
+        name: Hub id or folder.
+        config: Of the task's teacher, as `load_parts` gives it.
+        tokenizer: Likewise.
+
     Raises:
         KdnasError: It cannot be loaded, or differs in family, shape or vocabulary.
     """
-    ours, theirs = _shape(config), _shape(load_config(name))
+    with silently():  # of tokens without an embedding the teacher's own reading tells
+        other, words = load_parts(name)
+    ours, theirs = _shape(config), _shape(other)
     for field, value in ours.items():
         if theirs[field] != value:
             raise KdnasError(
                 f"--general-teacher {name!r} has {field} {theirs[field]}, the teacher {value}; "
                 "give one that differs only in its training"
             )
-    if load_tokenizer(name).get_vocab() != tokenizer.get_vocab():
+    if words.get_vocab() != tokenizer.get_vocab():
         raise KdnasError(
             f"--general-teacher {name!r} has another vocabulary than the teacher; "
             "give one that differs only in its training"

@@ -15,7 +15,14 @@ from kdnas.errors import KdnasError
 from kdnas.evaluation.predict import load_classifier
 from kdnas.space import FAMILIES, family_of
 from kdnas.tasks import load_spec
-from kdnas.teachers.load import check_family, load_config, load_teacher, load_tokenizer
+from kdnas.teachers.load import (
+    check_family,
+    check_general_teacher,
+    load_config,
+    load_parts,
+    load_teacher,
+    load_tokenizer,
+)
 from kdnas.teachers.tokenizer import longest_input
 from kdnas.teachers.trained_head import has_head, head_of_another_task
 
@@ -204,3 +211,18 @@ def test_two_models_in_one_have_one_vocabulary(tmp_path: Path) -> None:
     config.save_pretrained(tmp_path)
     with pytest.raises(KdnasError, match="a vocabulary of 101 and its decoder one of 100; kdnas"):
         load_config(str(tmp_path))
+
+
+def test_a_general_teacher_may_have_tokens_that_its_model_lacks(
+    make_teacher: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_teacher("bert", vocab_size=len(small_tokenizer()))
+    other = shutil.copytree(folder, tmp_path / "other")
+    tokenizer = small_tokenizer()
+    tokenizer.add_tokens(["[URL]"])
+    tokenizer.save_pretrained(folder)
+    parts = load_parts(str(folder))
+    check_general_teacher(str(folder), *parts)
+    assert capsys.readouterr().out.count("1 token without an embedding") == 1
+    with pytest.raises(KdnasError, match=r"has vocab_size \d+, the teacher \d+; give one that diff"):
+        check_general_teacher(str(other), *parts)
