@@ -143,31 +143,38 @@ def _check_word_dropout(settings: Settings, students: Collection[AnyArchitecture
 
 
 def _check_states(settings: Settings, shapes: Shapes, why: str) -> None:
-    """Refuses losses on states: a black-box teacher gives outputs alone, a static student, too."""
+    """Refuses losses on states: a black-box teacher gives outputs alone, a static student, too.
+
+    A loss may read those of the student alone, which one with layers has, whatever teaches it.
+    """
 
     def fits(name: str, stage: Stage) -> bool:  # else it is refused for that
         options = loss_options(name, stage, settings)
         return LOSSES[name].problem(options, shapes.teacher, [shapes.student]) is None
 
-    def reads_states(name: str, stage: Stage) -> bool:
+    def read_of(name: str, stage: Stage) -> str:  # whose states a loss reads that are not there
         if name not in LOSSES or not fits(name, stage):
-            return False
-        options = loss_options(name, stage, settings)
-        return bool(LOSSES[name].teacher_request(shapes, options).states)
+            return ""
+        loss, options = LOSSES[name], loss_options(name, stage, settings)
+        if loss.teacher_request(shapes, options).states:
+            return "teacher"
+        static = why == OF_STATIC and loss.student_request(shapes, options).states
+        return "student" if static else ""
 
     mini = settings.mini_stage
-    usable = ", ".join(n for n in LOSSES if fits(n, mini) and not reads_states(n, mini))
+    usable = ", ".join(n for n in LOSSES if fits(n, mini) and not read_of(n, mini))
     for stage in _stages_taken(settings):
         known = stage.is_general and why == OF_BLACK_BOX
-        for name in (n for n in stage.weighed if not known and reads_states(n, stage)):
+        for name in (n for n in stage.weighed if not known and read_of(n, stage)):
             raise KdnasError(
-                f"stage {stage.name!r} learns from {name}, which reads more of a teacher than its "
-                f"predictions; {why} use {usable} (e.g. --recipe {TAKE[why]})"
+                f"stage {stage.name!r} learns from {name}, which reads more of a "
+                f"{read_of(name, stage)} than its predictions; {why} use {usable} "
+                f"(e.g. --recipe {TAKE[why]})"
             )
     for name in settings.scored_losses:
-        if reads_states(name, mini):
+        if whose := read_of(name, mini):
             raise KdnasError(
-                f"invalid --mini-score {settings.mini_score}: {name} reads more of a teacher than "
+                f"invalid --mini-score {settings.mini_score}: {name} reads more of a {whose} than "
                 f"its predictions; {why} give logits"
             )
 

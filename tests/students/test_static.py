@@ -26,6 +26,8 @@ LEFT_OUT = (
     "epochs",
     "task_epochs",
 )  # its recipe has stages
+FILTERS = {"name": "filters", "data": "task", "losses": {"filtered": 1, "task": 1}, "epochs": 1}
+FILTERS |= {"lr": 1e-3, "filter_goal": "labels"}
 ONE = {k: v for k, v in QUICK.items() if k not in LEFT_OUT}
 
 
@@ -111,6 +113,7 @@ def test_it_runs_in_onnx(made: Path) -> None:
         ({"architecture": "0x16-h2"}, "a student without layers has no num_attention_heads"),
         ({"recipe": "transfer"}, "for a student without layers use task, logits"),
         ({"recipe": "default"}, "use task, logits (e.g. --recipe static)"),
+        ({"stages": [FILTERS]}, "'filters' learns from filtered, which reads more of a student th"),
         ({"epochs": 2}, "invalid --epochs 2.0: recipe static has stages, which set their own"),
         ({"mini_score": "hidden"}, "for a student without layers give logits"),
     ],

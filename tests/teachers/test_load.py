@@ -224,5 +224,7 @@ def test_a_general_teacher_may_have_tokens_that_its_model_lacks(
     parts = load_parts(str(folder))
     check_general_teacher(str(folder), *parts)
     assert capsys.readouterr().out.count("1 token without an embedding") == 1
-    with pytest.raises(KdnasError, match=r"has vocab_size \d+, the teacher \d+; give one that diff"):
+    with pytest.raises(
+        KdnasError, match=r"has vocab_size \d+, the teacher \d+; give one that diff"
+    ):
         check_general_teacher(str(other), *parts)
