@@ -195,12 +195,22 @@ def stage_data(job: RecipeRun, stage: Stage, state: StudentState) -> Distillatio
             learn_views(views, teacher, labelled, size, job.runtime, job.record)
     with job.run.timed(f"signal {stage.name}"):
         data = DistillationData.prepare(teacher, rows, request, job.runtime, views)
+    if stage.data == "transfer":
+        _keep_transfer(job, data)  # ahead of outputs that are not the teacher's own
     if job.resources.outputs is not None and reads_own_outputs(stage):
         data = data.with_outputs(job.resources.outputs, job.runtime)
-    if stage.data == "transfer" and not job.assisted:  # the file is of the run's own teacher
-        assert job.resources.transfer is not None
-        write_transfer(transfer_file(job), job.resources.transfer, data, job.runtime)
     return data
+
+
+def _keep_transfer(job: RecipeRun, data: DistillationData) -> None:
+    """Writes the transfer set with what the run's own teacher says of it, where that is known.
+
+    Its targets are; its logits are not where an assistant teaches, and it is not run for a file.
+    """
+    transfer = job.resources.transfer
+    assert transfer is not None, "a stage reads it"
+    if transfer.targets is not None or not job.assisted:
+        write_transfer(transfer_file(job), transfer, data, job.runtime)
 
 
 def transfer_file(job: RecipeRun) -> Path:

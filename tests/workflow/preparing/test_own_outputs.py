@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +16,14 @@ from support.stepwise import Stepwise
 from support.tiny_writers import save_captions, save_writer
 
 from kdnas.config import load_settings
+from kdnas.distillation.training import logits_of
 from kdnas.errors import KdnasError
-from kdnas.recipes.full import stage_data, state_key
+from kdnas.recipes.full import stage_data, state_key, transfer_file
+from kdnas.recipes.stages import reads_own_outputs
 from kdnas.runs.run_folder import Run
 from kdnas.space import Candidate
+from kdnas.students import build_student
+from kdnas.students.state import StudentState
 from kdnas.workflow.planning.estimate import Estimate
 from kdnas.workflow.planning.probe import Speeds
 from kdnas.workflow.preparing.inputs import check_changes
@@ -61,6 +67,22 @@ def test_students_learn_from_other_teachers_on_their_own_rows(
     assert found[0].shape == found[1].shape and not torch.allclose(*found, atol=1e-4)
     assert STEP in steps.run.seconds() and STEP not in usual.run.seconds()
     assert teachers_left(steps.context, steps.inputs) == 0
+
+
+def test_the_file_of_the_transfer_set_has_what_the_teacher_itself_says(
+    make: Callable[..., Stepwise],
+) -> None:
+    steps = make("folds", teacher_folds=2, recipe="transfer", transfer_rows=250)
+    stage = next(one for one in steps.full.settings.full_stages if reads_own_outputs(one))
+    assert stage.data == "transfer"
+    student = build_student(steps.teacher.model, steps.space.architectures[0])
+    data = stage_data(steps.full, stage, StudentState(student))
+    with gzip.open(transfer_file(steps.full), "rt") as file:
+        kept = torch.tensor([json.loads(line)["logits"] for line in file])
+    said = logits_of(steps.teacher.model, data.data, steps.runtime, pad_id=data.teacher.pad_id)
+    torch.testing.assert_close(kept, said, atol=1e-4, rtol=2e-3)  # stores have half precision
+    outputs = steps.full.resources.outputs
+    assert outputs is not None and not torch.allclose(kept[: len(outputs)], outputs, atol=1e-3)
 
 
 @pytest.mark.parametrize("changes", [{"recipe": "labels"}, {"teacher_as_is": True}])
