@@ -40,13 +40,13 @@ def load_settings(
             or recipe and options contradict each other.
     """
     base, origins = _base(defaults)
-    if flags.get("recipe") is not None:
-        base = _without_recipe(base)
     given: dict[str, Any] = {}
     for file in map(Path, [files] if isinstance(files, str | Path) else files or ()):
         found = _options_in(file)
         given |= found
         origins |= dict.fromkeys(found, file)
+    if {**given, **flags}.get("recipe") is not None:
+        base = _without_recipe(base)
     complete = given.keys() >= {"recipe", *OF_A_RECIPE}  # a run's config.yaml: resolved already
     if complete and flags.get("recipe") is not None:
         base, given = {**base, **_without_recipe(given)}, {}
@@ -116,7 +116,8 @@ def _without_recipe(values: dict[str, Any]) -> dict[str, Any]:
     """Resolved values without those that their recipe has set: another one takes its place."""
     if "recipe" not in values or "stages" not in values:
         return values
-    left = _without(("recipe", "stages"), values)
+    # Beside stages a run keeps defaults of these options, which nobody gave.
+    left = _without(("recipe", "stages", *(PLAIN_RECIPE if values["stages"] else ())), values)
     try:
         old = find_recipe(values["recipe"])
     except KdnasError:  # its file is gone

@@ -19,6 +19,7 @@ from kdnas.runs.tracking import check_tracker
 from kdnas.runtime.shown import shown
 from kdnas.tasks import DEFAULT_TASK, TaskData, load_data, load_spec
 from kdnas.tasks.class_weights import check_class_weights
+from kdnas.tasks.defaults import with_type_defaults
 from kdnas.tasks.formats.predictions import check_file
 from kdnas.tasks.load import fewer_scored, open_source
 from kdnas.tasks.teacher_predictions import with_predictions
@@ -59,7 +60,10 @@ def open_to_resume(
     for name in ("trials", "budget") if finish else ():
         if changes.get(name) is not None:
             raise KdnasError(f"--finish and --{name} contradict each other: give one of them")
-    run = Run.open(folder, files, **changes)
+    run, before = Run.open(folder, files, **changes), Run.open(folder).settings
+    now = run.settings
+    if (now.recipe, now.stages) != (before.recipe, before.stages):  # as a new run by that recipe
+        run.settings = with_type_defaults(now, load_spec(now.task or DEFAULT_TASK, now.tasks))
     check_settings(run.settings)
     return run
 
