@@ -10,6 +10,7 @@ from kdnas.config import Settings
 from kdnas.config.groups import is_of_a_search, panel_of
 from kdnas.report.data import ReportData
 from kdnas.report.model import Report, SplitFacts
+from kdnas.report.named import Named
 from kdnas.report.page import Command, Section, Table
 from kdnas.report.search_summary import bargain_words, longer
 from kdnas.runtime.formatting import several
@@ -37,15 +38,16 @@ MOST_CLASSES = 12
 
 def next_section(data: ReportData) -> Section:
     """The commands that a person will want next."""
-    run, report = quote(str(data.folder)), data.report
-    search = report and report.search
+    names, report = data.names, data.report
+    run, search = names.run, report and report.search
+    own = data.home == data.folder
     commands = []
     if report is None:
         commands.append(Command(f"kdnas resume {run}", "go on, to a finished student"))
         commands.append(Command(f"kdnas report {run} --watch", "keep this page up to date"))
         return replace(NEXT, commands=commands)
     does = TASK_TYPES[report.task_type].predict_does
-    commands.append(Command(predict_line(report, run), f"{does} with the student"))
+    commands.append(Command(predict_line(report, names.model), f"{does} with the student"))
     for one in search.bargains if search else ():
         line = f"kdnas distill {run} --trial {one.trial}"
         commands.append(Command(line, f"another student, trial {one.trial}: {bargain_words(one)}"))
@@ -59,11 +61,14 @@ def next_section(data: ReportData) -> Section:
         ]
     else:
         commands.append(Command(_smaller(report, data), "a smaller student"))
+    task = "" if own else f" --config {quote(str(data.folder / 'config.yaml'))}"
     commands += [
-        Command(f"kdnas evaluate {run}", "score it again"),
-        Command(f"kdnas export {run} --format onnx,int8", "ship it for ONNX Runtime"),
-        Command(f"kdnas report {run} --markdown", "verdict and table for a pull request"),
+        Command(f"kdnas evaluate {names.model}{task}", "score it again"),
+        Command(export_line(names), "ship it for ONNX Runtime"),
     ]
+    if own:  # kdnas report tells of a run's own student
+        words = "verdict and table for a pull request"
+        commands.append(Command(f"kdnas report {run} --markdown", words))
     return replace(NEXT, commands=commands)
 
 
@@ -71,6 +76,11 @@ def predict_line(report: Report, model: str) -> str:
     """The command that asks a model, which is named as it is given, about one row."""
     texts = report.data.texts if report.data else 1
     return f"kdnas predict {model} {TASK_TYPES[report.task_type].predict_example(texts)}"
+
+
+def export_line(names: Named) -> str:
+    """The command that ships a student for ONNX Runtime."""
+    return f"kdnas export {names.run}{names.which} --format onnx,int8"
 
 
 def faster_line(report: Report, run: str) -> str:
@@ -93,7 +103,7 @@ def _smaller(report: Report, data: ReportData) -> str:
     shape, folder = report.student.architecture, data.folder
     deep, wide = shape.num_hidden_layers, shape.hidden_size
     wide = wide if deep > 1 else max(1, wide // 2)
-    half = f"{max(1, deep // 2)}x{wide}"
+    half = f"{max(min(1, deep), deep // 2)}x{wide}"  # of none there stay none
     if isinstance(shape, Architecture) and 0 < shape.embedding_size < wide:
         half += f"-e{shape.embedding_size}"
     config, out = quote(str(folder / "config.yaml")), quote(f"{folder}-{half}")

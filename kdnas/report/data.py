@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ from kdnas.files.lines import is_finite
 from kdnas.report.fidelity_file import read_fidelity
 from kdnas.report.history import Measurement, measurements
 from kdnas.report.model import Report
+from kdnas.report.named import Named
 from kdnas.report.search_summary import best_of
 from kdnas.report.timed_again import as_timed_again
 from kdnas.report.trials_table import finished, no_trials, records, trial_table
@@ -45,6 +47,7 @@ class ReportData:
     """All that is known of a run now."""
 
     folder: Path  # of the run
+    home: Path  # of the reported student: the run folder, or that of another student below it
     title: str  # whose students for which task
     teacher_name: str
     task: str
@@ -65,15 +68,21 @@ class ReportData:
 
     @classmethod
     def of(
-        cls, run: Run, study: Study | None, control: Study | None, report: Report | None
+        cls,
+        run: Run,
+        study: Study | None,
+        control: Study | None,
+        report: Report | None,
+        home: Path | None = None,
     ) -> ReportData:
-        """Gathers it from a run, its studies and its report."""
+        """Gathers it from a run, its studies and a report; `home` is that of another student."""
         teacher, named = _identity(run, study)
         task = report.task if report else _task(run, named)
         table = trial_table(study, run.settings) if study else no_trials()
         fidelity, wrong = read_fidelity(run.folder)
         return cls(
             folder=run.folder,
+            home=home or run.folder,
             title=f"{'Students' if study else 'A student'} of {teacher} for {task}",
             teacher_name=teacher,
             task=task,
@@ -97,6 +106,12 @@ class ReportData:
     def as_held(self) -> ReportData:
         """The same with the trials as `held`, for the front and what it recommends."""
         return replace(self, table=self.held)
+
+    @property
+    def names(self) -> Named:
+        """How commands name the run and the reported student."""
+        trial = self.report.student.trial if self.report else None
+        return Named.of(self.folder, self.home, trial, lambda path: quote(str(path)))
 
     @property
     def student(self) -> Path | None:

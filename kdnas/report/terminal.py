@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import wrap
 
-from kdnas.report.about import faster_line, predict_line
+from kdnas.report.about import export_line, faster_line, predict_line
 from kdnas.report.data import ReportData
 from kdnas.report.family import family_lines
 from kdnas.report.model import Report
+from kdnas.report.named import Named
 from kdnas.report.pace import pace_words
 from kdnas.report.search_summary import (
     bargain_line,
@@ -42,30 +43,20 @@ def closing_lines(report: Report, run: Path, folder: Path | None = None) -> list
 
 def _next_steps(report: Report, run: Path, folder: Path | None) -> list[str]:
     """Where the files are, and the commands that a person will want next."""
-    own = folder is None or folder == run
-    name, home = short_path(run), short_path(folder or run)
-    which = "" if own else _which(run, folder or run, report.student.trial)
+    names = Named.of(run, folder or run, report.student.trial, short_path)
     look = "look at the front" if report.search else "read the report"
-    model = name if own else f"{home}/student"
-    faster = faster_line(report, name)
+    faster = faster_line(report, names.run)
     commands = {
-        predict_line(report, model): TASK_TYPES[report.task_type].predict_does,
-        f"kdnas report {name} --open": look,
+        predict_line(report, names.model): TASK_TYPES[report.task_type].predict_does,
+        f"kdnas report {names.run} --open": look,
         **({faster: "a faster student"} if faster else {}),
-        f"kdnas export {name}{which} --format onnx,int8": "ship it",
+        export_line(names): "ship it",
     }
     width = max(map(len, commands))
     told = [f"  {command:<{width}}  {what}" for command, what in commands.items()]
-    student, trial = f"student: {home}/student", report.student.trial
+    student, trial = f"student: {names.home}/student", report.student.trial
     student += "" if trial is None else f" (trial {trial})"
-    return [student, f"report:  {home}/report.html", "next:", *told]
-
-
-def _which(run: Path, folder: Path, trial: int | None) -> str:
-    """How kdnas export names a student that is not the run's own."""
-    if folder.name == f"trial-{trial}" or not folder.is_relative_to(run):
-        return f" --trial {trial}"
-    return f" --student {folder.relative_to(run).as_posix()}"
+    return [student, f"report:  {names.home}/report.html", "next:", *told]
 
 
 def report_lines(

@@ -85,7 +85,7 @@ def write_report(
     """
     report.write(home / REPORT)
     _write_card(run, report, home)
-    data = ReportData.of(run, study, control, report)
+    data = ReportData.of(run, study, control, report, home)
     _write_sections(home / "report.html", data, "inline")
     if home != run.folder:
         data = ReportData.of(run, study, control, read_report(run.folder))
@@ -98,7 +98,8 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
     Raises:
         KdnasError: The run's search has no study yet, or its report.json cannot be read.
     """
-    data = read_run(run)
+    path = run.folder / REPORT
+    before, data = _content(path), read_run(run)
     if data.report:
         search = data.report.search
         if search:
@@ -112,13 +113,19 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
     # The large files first: where there is no room for them, nothing of the student changes.
     _write_sections(run.folder / "report.html", data, plotly)
     _write_trials(run, data, plotly)
+    if _content(path) != before:  # the run has finished meanwhile: its new report counts
+        return rewrite_report(run, plotly)
     if data.report:
-        data.report.write(run.folder / REPORT)
+        data.report.write(path)
         # While a new winner's controls are trained, the report is still that of the old one.
         known = (key_of(run.folder / "student") or {}).get("candidate")
         if known and Candidate.from_params(known).label == data.report.student.name:
             _write_card(run, data.report, run.folder)
     return data
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def _write_card(run: Run, report: Report, home: Path) -> None:

@@ -19,7 +19,7 @@ from support.processes import Child
 
 from kdnas.report import watch
 from kdnas.report.compare import names_of
-from kdnas.report.data import read_run
+from kdnas.report.data import ReportData, read_run
 from kdnas.report.model import Report
 from kdnas.report.search_summary import TOO_SLOW
 from kdnas.report.searched import Finalist
@@ -223,6 +223,24 @@ def test_what_was_found_at_the_end_of_a_search_stays_in_its_report(run: Path) ->
     rewrite_report(Run.open(run))
     again = Report.read(run / "report.json").search
     assert again is not None and again == search
+
+
+def test_a_run_that_finishes_meanwhile_keeps_its_new_report(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = Report.read(run / "report.json").model_copy(update={"verdict": "The new one."})
+    drawn: list[str] = []
+
+    def finishes(path: Path, data: ReportData, *more: object) -> None:
+        assert data.report
+        drawn.append(data.report.verdict)
+        new.write(run / "report.json")
+
+    monkeypatch.setattr("kdnas.report.write._write_sections", finishes)
+    monkeypatch.setattr("kdnas.report.write._write_trials", lambda *given: None)
+    data = rewrite_report(Run.open(run))
+    assert data.report and data.report.verdict == "The new one."
+    assert Report.read(run / "report.json").verdict == drawn[-1] == "The new one."
 
 
 def test_a_report_written_anew_knows_what_was_not_tried(run: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 import pytest
-from made_runs import HOSTILE, TEACHER, make_run
+from made_runs import HOSTILE, TEACHER, make_run, report_of
 
 from kdnas.config import Settings
 from kdnas.distillation.layer_map import MAPS
@@ -19,7 +20,7 @@ from kdnas.report.about import data_section, next_section, settings_section, wor
 from kdnas.report.compare import comparison, comparison_lines, names_of, write_comparison
 from kdnas.report.data import ReportData, read_run
 from kdnas.report.fidelity import fidelity_section
-from kdnas.report.figures.front import front_figure, front_section
+from kdnas.report.figures.front import command_of, commands, front_figure, front_section
 from kdnas.report.figures.scores import latency_section, scores_section
 from kdnas.report.figures.search import course_section, importance_section, parallel_section
 from kdnas.report.figures.style import clip, fixed
@@ -32,8 +33,10 @@ from kdnas.report.steps import step_in_words
 from kdnas.report.terminal import report_lines
 from kdnas.report.trials_table import finished, front, records
 from kdnas.report.worth import Trained, Worth, worth
-from kdnas.report.write import lead, write_page_of
+from kdnas.report.write import lead, write_page_of, write_report
+from kdnas.runs.run_folder import Run
 from kdnas.scoring.rank_agreement import agreement
+from kdnas.space import Architecture
 from kdnas.space.architecture import FIELDS
 from kdnas.study.attributes import CONTINUES
 from kdnas.study.rows import candidate_of
@@ -370,6 +373,63 @@ def test_a_page_tells_commands_settings_and_words(data: ReportData, bare: Report
     assert table and {row[0] for row in table.rows} == set(Settings.model_fields)
     words = words_section(data).table
     assert words and [row[0] for row in words.rows][:2] == ["score", "reward"]
+
+
+@pytest.mark.parametrize(
+    ("place", "which"),
+    [("students/trial-2", "--trial 2"), ("family/2x", "--student family/2x")],
+)
+def test_a_page_of_another_student_gives_commands_for_that_one(
+    data: ReportData, place: str, which: str
+) -> None:
+    run, home = data.folder, data.folder / place
+    model = f"{home}/student"
+    lines = [command.line for command in next_section(replace(data, home=home)).commands]
+    assert lines[0] == f"kdnas predict {model} 'a text'"
+    assert f"kdnas evaluate {model} --config {run}/config.yaml" in lines
+    assert f"kdnas export {run} {which} --format onnx,int8" in lines
+    assert not any("--markdown" in line for line in lines), "that of a run tells of its own"
+    other = replace(data, home=home)
+    assert commands(other)["shipped"] == command_of(other, 2) == lines[0]
+    assert commands(other)["command"] == f"kdnas distill {run} --trial "
+    assert commands(data)["shipped"] == f"kdnas predict {run} 'a text'"
+
+
+@pytest.mark.parametrize(
+    ("given", "half"), [("0x128", "0x64"), ("1x128", "1x64"), ("5x128", "2x128")]
+)
+def test_a_smaller_student_is_one_that_can_be_distilled(
+    bare: ReportData, given: str, half: str
+) -> None:
+    deep, wide = map(int, given.split("x"))
+    shape = Architecture(deep, min(deep, 1), wide, wide, "gelu")
+    report = report_of(search=None)
+    student = report.student.model_copy(update={"architecture": shape})
+    alone = replace(bare, report=report.model_copy(update={"student": student}))
+    lines = [command.line for command in next_section(alone).commands]
+    assert any(f" --architecture {half} " in line for line in lines)
+
+
+def test_the_page_beside_another_student_is_of_that_one(
+    data: ReportData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    homes: dict[Path, Path] = {}
+
+    def drawn(path: Path, of: ReportData, *more: object) -> None:
+        homes[path] = of.home
+
+    monkeypatch.setattr("kdnas.report.write._write_sections", drawn)
+    monkeypatch.setattr(
+        "kdnas.report.write._write_trials",
+        lambda run, of, *more: homes.update({run.folder: of.home}),
+    )
+    shutil.copytree(data.folder, tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    home = run.folder / "students/trial-2"
+    (home / "student").mkdir(parents=True)
+    assert data.report
+    write_report(run, data.study, None, data.report, home)
+    assert homes == {home / "report.html": home, run.folder: run.folder}
 
 
 @pytest.mark.parametrize(

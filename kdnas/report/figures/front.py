@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
+from kdnas.report.about import predict_line
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
 from kdnas.report.figures.scores import final_figure
@@ -76,11 +76,10 @@ def front_section(data: ReportData) -> Section:
 
 
 def command_of(data: ReportData, trial: int) -> str:
-    """The command that makes a student; of the one that ships, the command that uses it."""
-    folder = quote(str(data.folder))
+    """The command that makes a student; of the one that is reported, the command that uses it."""
     if data.report and data.report.student.trial == trial:
-        return f"kdnas predict {folder} 'a text'"
-    return f"kdnas distill {folder} --trial {trial}"
+        return predict_line(data.report, data.names.model)
+    return f"kdnas distill {data.names.run} --trial {trial}"
 
 
 def _note(data: ReportData, cost: str) -> str:
@@ -125,7 +124,7 @@ def commands(data: ReportData) -> dict[str, str]:
     """What the page shows where a student is clicked on: `command` and its trial's number."""
     report = data.report
     trial = report.student.trial if report else None
-    known = {"command": f"kdnas distill {quote(str(data.folder))} --trial "}
+    known = {"command": f"kdnas distill {data.names.run} --trial "}
     if trial is not None:
         known |= {"winner": str(trial), "shipped": command_of(data, trial)}
     return known
