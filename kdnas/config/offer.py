@@ -99,7 +99,9 @@ def settings_of(settings: Settings, recipe: str) -> Settings:
         return settings
     given = {name: getattr(settings, name) for name in settings.model_fields_set}
     own = settings.offered[recipe]
-    dropped = {*OF_A_CHOICE, "vocabularies", *(PLAIN_RECIPE if own.get("stages") else ())}
+    # How candidates are pruned is the run's, as is whether they are.
+    of_the_run = (*OF_A_CHOICE, "vocabularies", "pruned")
+    dropped = {*of_the_run, *(PLAIN_RECIPE if own.get("stages") else ())}
     kept = {name: value for name, value in given.items() if name not in dropped}
     return validated({**kept, "recipe": recipe, **own})
 

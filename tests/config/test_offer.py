@@ -38,6 +38,16 @@ def test_what_a_user_gives_wins_over_a_recipe() -> None:
     assert settings_of(settings, "tinybert-task").mapping == "last"
 
 
+@pytest.mark.parametrize("more", [{}, {"budget": "1h"}, {"max_params": 1_000_000}, {"speedup": 2}])
+def test_a_search_over_recipes_and_pruning_takes_a_method(more: dict[str, Any]) -> None:
+    asked = {"search_over": "shape,recipe,pruning", "recipes": "default,logits"}
+    settings = load_settings(None, {**asked, "pruned": "gradient", **more})
+    assert settings.searches_pruned and settings.pruned == "gradient"
+    for recipe, own in every_recipe(settings).items():
+        assert own.searches and own.recipe == recipe
+        assert all(getattr(own, name) == getattr(settings, name) for name in more)
+
+
 def test_one_recipe_is_no_choice() -> None:
     settings = load_settings(None, {"recipes": "pkd"})
     assert settings.recipe == "pkd" and not settings.offered and settings.mini_score == "hidden"
