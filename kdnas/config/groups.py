@@ -21,7 +21,7 @@ CHANGEABLE = (
 OF_SHORT_RUNS = (
     *("recipe", "stages", "after_mini_kd", "epochs_share", "more_epochs"),
     *("epochs", "lr", "task_epochs", "task_lr", "logit_weight", "hidden_weight"),
-    "intermediate_losses",
+    *("intermediate_losses", "class_weights"),
 )
 OF_FULL_KD = (*OF_SHORT_RUNS, "teacher_folds")
 OF_FINE_TUNING = ("teacher_epochs", "teacher_lr", "class_weights")

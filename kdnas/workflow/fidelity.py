@@ -49,6 +49,7 @@ from kdnas.workflow.preparing.inputs import (
     read_inputs,
 )
 from kdnas.workflow.preparing.prepare import prepare_full_kd, prepare_teacher, rows_of
+from kdnas.workflow.preparing.records import beside_stages
 from kdnas.workflow.remember import remember_tau
 
 LEAST = 4
@@ -199,7 +200,7 @@ def final_scores(
         stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.full_stages
     ]
     key = {"architecture": student["architecture"], "seed": seed, "recipe": recipe}
-    key |= {"more_epochs": True} if settings.more_epochs else {}
+    key |= beside_stages(settings)
     kind = inputs.data.spec.task_type
     key |= {"threshold": True} if kind.has_threshold else {}
     key |= {"bias": True} if kind.has_bias else {}

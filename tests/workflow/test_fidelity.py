@@ -7,6 +7,8 @@ import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from conftest import QUICK, sentence
@@ -26,7 +28,14 @@ from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture, Candidate
 from kdnas.study.study import evaluated
-from kdnas.workflow.fidelity import choose_students, fidelity, plan_fidelity, summarise
+from kdnas.tasks import load_spec
+from kdnas.workflow.fidelity import (
+    choose_students,
+    fidelity,
+    final_scores,
+    plan_fidelity,
+    summarise,
+)
 
 TASK = {"text": ["text"], "label": "stars", "regression": True, "metrics": ["pearson"]}
 
@@ -137,6 +146,25 @@ def test_too_much_is_refused_before_anything_is_trained(run: Run, tmp_path: Path
     with pytest.raises(KdnasError, match="study.db is gone; put it back"):
         app(["fidelity", str(run.folder)], standalone_mode=False)
     assert not steps(run)
+
+
+@pytest.mark.parametrize("change", [{"teacher_folds": 4}, {"class_weights": "balanced"}])
+def test_a_student_of_other_labels_or_teachers_is_trained_again(
+    change: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[dict[str, Any]] = []
+    monkeypatch.setattr("kdnas.workflow.fidelity.run_step", lambda *given: keys.append(given[2]))
+    known: Any = {"recipe": "default", "vocabulary": "teacher", "label": "a", "architecture": {}}
+    inputs: Any = SimpleNamespace(
+        data=SimpleNamespace(spec=load_spec("mrpc")),
+        vocabularies={"teacher": SimpleNamespace(name="teacher")},
+    )
+    full: Any = None
+    for settings in (Settings(), Settings(), Settings(**change)):
+        context: Any = SimpleNamespace(settings=settings, run=SimpleNamespace(folder=tmp_path))
+        final_scores(context, inputs, full, known, 0)
+    first, same, other = keys
+    assert first == same and first != other
 
 
 def trial(number: int, loss: float, speedup: float, params: int = 1) -> FrozenTrial:

@@ -25,16 +25,20 @@ def record_of(
 
 def recipe_record(settings: Settings) -> list[dict[str, Any]]:
     """The stages of a recipe, with the weights of classes and the start, as plain values."""
-    asked = settings.class_weights
-    weighed: dict[str, Any] = {} if asked == "none" else {"class_weights": asked}
+    weighed = beside_stages(settings)
     weighed |= {} if settings.follows_mini_kd else {"after_mini_kd": False}
-    weighed |= {"more_epochs": True} if settings.more_epochs else {}
-    folds = settings.teacher_folds
-    weighed |= {"teacher_folds": folds} if folds > 1 else {}
     stages = (
         stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.full_stages
     )
     return [{**stage, **weighed} for stage in stages]
+
+
+def beside_stages(settings: Settings) -> dict[str, Any]:
+    """What else decides a training in full from a fresh start, where it is not as it always was."""
+    asked, folds = settings.class_weights, settings.teacher_folds
+    found: dict[str, Any] = {} if asked == "none" else {"class_weights": asked}
+    found |= {"more_epochs": True} if settings.more_epochs else {}
+    return found | ({"teacher_folds": folds} if folds > 1 else {})
 
 
 def is_made(folder: Path, settings: Settings) -> bool:

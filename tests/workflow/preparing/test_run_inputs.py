@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
-from kdnas.workflow.preparing.inputs import with_latency_input
+from kdnas.workflow.preparing import inputs
+from kdnas.workflow.preparing.inputs import check_changes, with_latency_input
 
 
 def test_timed_inputs_fit_the_teacher_unless_their_length_was_given(
@@ -44,3 +47,18 @@ def test_a_gpu_is_timed_with_a_batch_as_one_would_serve_there(
     others = [{"latency_batch": 1}, {"latency_runtime": "onnx"}, {"device": "cpu"}]
     for given in others:
         assert with_latency_input(Settings(**{**gpu, **given})).latency_batch == 1
+
+
+def test_class_weights_that_candidates_were_scored_with_stay(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The short runs that score them learn from weighed labels, whoever trained the teacher."""
+    monkeypatch.setattr(inputs, "_depends", lambda context: "the study's candidates were scored")
+    monkeypatch.setattr(inputs, "changed_part", lambda *given: "")
+    data: Any = None
+    weighed = {"class_weights": "balanced"}
+    run = make_run(mini_score="agreement")
+    with pytest.raises(KdnasError, match="^invalid --class-weights balanced: .* with none already"):
+        check_changes(open_context(Run.open(run.folder, **weighed)), data)
+    Run(run.folder, run.settings.model_copy(update={"mini_score": "hidden"})).save()
+    assert not check_changes(open_context(Run.open(run.folder, **weighed)), data)
