@@ -129,8 +129,13 @@ def of_the_run(*names: str) -> dict[str, str]:
 
 def spelled(flags: dict[str, Any]) -> str:
     """Flags as given, for the hint that repeats a command."""
-    words = (f" --{name.replace('_', '-')} {quote(str(value))}" for name, value in flags.items())
-    return "".join(words)
+    return "".join(f" {_spelled(name.replace('_', '-'), value)}" for name, value in flags.items())
+
+
+def _spelled(flag: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    return f"--{flag} {quote(str(value))}"
 
 
 def interruptible(command: str, work: Callable[[], Any]) -> Any:
