@@ -238,7 +238,7 @@ def _load_checkpoint(name: str) -> tuple[PreTrainedModel, Any]:
 
 def _settings_of(place: Path) -> Settings | None:
     """Those of the run that a folder is, or that its student lies in."""
-    for folder in (place, *list(place.absolute().parents)[:3]):
+    for folder in (place, *place.absolute().parents):
         if holds_run(folder) or (folder == place and (folder / "config.yaml").exists()):
             with suppress(KdnasError):  # of another version; the model works all the same
                 return load_settings((), {}, folder / "config.yaml")

@@ -245,6 +245,9 @@ def test_a_run_cuts_texts_where_it_was_scored(
     assert classifier.length == 8
     assert cut["probabilities"] != whole["probabilities"]
     assert predict(run / "student", [long]) == [cut]
+    for place in ("students/trial-1/controls/hand-picked", "students/trial-1/seeds/1/student"):
+        shutil.copytree(run / "student", run / place)
+        assert predict(run / place, [long]) == [cut], place
 
 
 def test_a_run_answers_by_the_windows_that_were_scored(tmp_path: Path) -> None:
