@@ -87,7 +87,7 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
 
 def moved_together(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     """CPU tensors on a device; to a GPU they go in one copy."""
-    if device.type != "cuda" or any(tensor.is_cuda for tensor in tensors):
+    if device.type != "cuda" or not tensors or any(tensor.is_cuda for tensor in tensors):
         return [tensor.to(device, non_blocking=True) for tensor in tensors]
     ends = list(itertools.accumulate(-(-t.nbytes // ALIGNED) * ALIGNED for t in tensors))
     starts = [0, *ends[:-1]]

@@ -37,3 +37,9 @@ def test_a_runtime_keeps_its_device_where_another_was_started_meanwhile(
     assert start_runtime(device="cpu", precision="fp32").device.type == "cpu"
     assert device._runtime(torch.device("meta"), "fp32").device.type == "meta"
     assert elsewhere.device.type == "meta"
+
+
+def test_nothing_is_moved_to_a_gpu_as_to_a_cpu() -> None:
+    """A training that asks nothing of a stored teacher signal moves no index."""
+    for name in ("cpu", "cuda"):
+        assert device.moved_together([], torch.device(name)) == []
