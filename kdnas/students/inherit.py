@@ -84,7 +84,7 @@ def takes(student: PreTrainedModel, family: Family, name: str) -> bool:
 
     Heads and positions that a model computes are its own.
     """
-    return _in_body(student, family, name) and not _is_computed(name, family.stack_of(name))
+    return _in_body(student, family, name) and not _has_own(family, name)
 
 
 def _in_body(model: PreTrainedModel, family: Family, name: str) -> bool:
@@ -93,8 +93,9 @@ def _in_body(model: PreTrainedModel, family: Family, name: str) -> bool:
     return in_base or family.decoder is not None
 
 
-def _is_computed(name: str, stack: Family) -> bool:
-    return any(is_at(name.rpartition(".")[0], end) for end in stack.computed)
+def _has_own(family: Family, name: str) -> bool:
+    """Whether a student has a tensor that its model computes."""
+    return family.computes(name) and not family.keeps_computed
 
 
 def take_body(student: PreTrainedModel, taught: PreTrainedModel) -> None:
@@ -179,7 +180,7 @@ class _TeacherWeights:
         if name in self.factorised:
             return self.factorised[name]
         source, stack = self._source_name(name), self._stack(name)
-        if _is_computed(name, stack.family):
+        if _has_own(self.family, name):
             return drawn
         if source not in self.weights:
             return self._without_source(name, drawn)
@@ -299,9 +300,8 @@ class _TeacherWeights:
 
     def _on_positions(self, basis: Tensor, gain: float, side: str) -> tuple[Tensor, float]:
         """A basis turned so that positions in it come near to those that the student computes."""
-        names = [f"{end}.weight" for end in self.family.computed if self.family.rotary is None]
-        own = [n for n in self.drawn if f"{side}." in n and any(is_at(n, end) for end in names)]
-        if own:
+        own = [n for n in self.drawn if f"{side}." in n and _has_own(self.family, n)]
+        if own and self.family.rotary is None:
             theirs, ours = self.weights[own[0]] @ basis, self.drawn[own[0]]
             basis = basis @ nearest_rotation(theirs, ours)
         return basis, gain

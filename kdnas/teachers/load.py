@@ -256,6 +256,8 @@ def has_decoder(config: Any) -> bool:
 def load_weights(loader: Any, name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
     """A model in float32, and what transformers says of its tensors.
 
+    What it computes, such as sines for positions, is not missing where a checkpoint lacks it.
+
     Raises:
         KdnasError: It cannot be loaded.
     """
@@ -268,7 +270,9 @@ def load_weights(loader: Any, name: str, **options: Any) -> tuple[Any, dict[str,
         output_loading_info=True,
         **options,
     )
-    return model, info
+    family = family_of(model.config.model_type, name)
+    missing = {key for key in info["missing_keys"] if not family.computes(key)}
+    return model, {**info, "missing_keys": missing}
 
 
 def check_family(name: str, config: Any, task: TaskType) -> None:

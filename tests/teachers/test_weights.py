@@ -155,6 +155,25 @@ def test_every_encoder_decoder_is_whole(
     assert load_teacher(str(save_pair(tmp_path, model_type, **dict(changes))), None).has_head
 
 
+@pytest.mark.parametrize("model_type", ["pegasus", "marian", "roformer"])
+def test_sines_that_the_checkpoint_lacks_are_computed(model_type: str, tmp_path: Path) -> None:
+    """As in google/pegasus-xsum."""
+    if model_type == "roformer":
+        model = AutoModelForSequenceClassification.from_config(small_config(model_type))
+        model.save_pretrained(tmp_path)
+        small_tokenizer().save_pretrained(tmp_path)
+    else:
+        save_pair(tmp_path, model_type)
+    whole = load_teacher(str(tmp_path), None)
+    change_weights(
+        tmp_path, lambda all_: {k: v for k, v in all_.items() if "embed_positions" not in k}
+    )
+    teacher = load_teacher(str(tmp_path), None)
+    assert teacher.has_head
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(teacher.model.state_dict()[name], value), name
+
+
 @pytest.mark.parametrize(
     ("model_type", "changes", "said"),
     [

@@ -72,7 +72,9 @@ class Family:
         first_without: Name of a norm ahead of the attention that the first layer lacks.
         embedding_map: Path of the linear map from token embeddings to hidden states, where they may
             differ in size.
-        computed: Names of modules whose weights follow from the config; nobody inherits them.
+        computed: Names of modules whose weights follow from the config: checkpoints may lack them.
+        keeps_computed: Whether models read them from checkpoints all the same, so that a student
+            may have others; else nobody inherits them.
         drops_equal_map: Whether the model has no map from embeddings to hidden states where the
             two sizes are equal, so that weights of other sizes do not fit.
         position_offset: Whether positions are counted from the padding id up.
@@ -109,6 +111,7 @@ class Family:
     first_without: str | None = None
     embedding_map: str | None = None
     computed: tuple[str, ...] = ()
+    keeps_computed: bool = False
     drops_equal_map: bool = False
     position_offset: bool = False
     padding_id: int | None = None
@@ -150,6 +153,11 @@ class Family:
         if any(is_at(path, end) for end in stack.attention.maps):
             return ("encoder" if stack is self else "decoder"), stack.attention
         return None
+
+    def computes(self, weight: str) -> bool:
+        """Whether a weight of a model follows from its config, by its name."""
+        module = weight.rpartition(".")[0]
+        return any(is_at(module, end) for end in self.stack_of(weight).computed)
 
     def layer_of(self, path: str) -> tuple[str, int] | None:
         """The layer of a module or weight: its path and its number, from 0; None outside layers.
