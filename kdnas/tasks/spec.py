@@ -57,10 +57,11 @@ class Column(_Part):
 
 
 class Hub(_Part):
-    """A data set on the Hugging Face hub."""
+    """A data set on the Hugging Face hub: its id, its configuration, and its branch or commit."""
 
     path: str
     name: str | None = None
+    revision: str | None = None
 
 
 def _columns(value: Any) -> Any:

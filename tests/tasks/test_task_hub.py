@@ -30,8 +30,14 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the hub holds by data set id and configuration, and the calls made."""
     sets: dict[str, Any] = {"calls": []}
 
-    def load_dataset(path: str, name: str | None = None, split: str | None = None) -> Any:
-        sets["calls"].append((path, name))
+    def load_dataset(
+        path: str,
+        name: str | None = None,
+        *,
+        revision: str | None = None,
+        split: str | None = None,
+    ) -> Any:
+        sets["calls"].append((path, name, revision) if revision else (path, name))
         found = sets.get(f"{path}:{name}")
         if isinstance(found, Exception):
             raise found
@@ -130,3 +136,40 @@ def test_corpus(hub: dict[str, Any]) -> None:
     assert load_corpus("wikitext:wikitext-2-raw-v1") == ["a", "b"]
     with pytest.raises(KdnasError, match="give a local file or folder as --corpus"):
         load_corpus("org/absent")
+
+
+@pytest.mark.parametrize(
+    ("task", "call"),
+    [
+        ("conll2003", ("lhoestq/conll2003", None)),
+        ("wnut17", ("leondz/wnut_17", None, "refs/convert/parquet")),
+    ],
+)
+def test_entities_come_from_parquet_copies(
+    hub: dict[str, Any], task: str, call: tuple[str | None, ...]
+) -> None:
+    """Datasets 4 runs no scripts, which eriktks/conll2003 and leondz/wnut_17 are."""
+    spec = load_spec(task)
+    assert spec.labels is not None
+    kinds = datasets.Features(
+        {
+            "id": datasets.Value("string"),
+            "tokens": datasets.List(datasets.Value("string")),
+            "ner_tags": datasets.List(datasets.ClassLabel(names=[*spec.labels])),
+        }
+    )
+    rows = {"id": ["0"], "tokens": [["Berlin", "is", "big"]], "ner_tags": [[7, 0, 0]]}
+    found = datasets.Dataset.from_dict(rows, features=kinds)
+    hub[f"{call[0]}:None"] = datasets.DatasetDict(train=found, validation=found, test=found)
+    train = load_data(spec, None).splits["train"]
+    assert hub["calls"] == [call]
+    assert train.labels is not None
+    assert [spec.labels[i] for i in train.labels[0]] == [spec.labels[7], "O", "O"]
+
+
+def test_a_task_names_a_branch_or_commit_of_its_data_set(hub: dict[str, Any]) -> None:
+    hub["org/set:en"] = datasets.DatasetDict(train=split([0, 1, 2] * 40))
+    place = {"path": "org/set", "name": "en", "revision": "v2"}
+    entry = {"mine": {"text": ["premise", "hypothesis"], "hub": place}}
+    load_data(load_spec("mine", entry), None)
+    assert hub["calls"] == [("org/set", "en", "v2")]

@@ -15,6 +15,7 @@ from kdnas.tasks.formats.hub import fetch
 from kdnas.tasks.formats.json_lines import json_records
 from kdnas.tasks.formats.parquet import read_parquet
 from kdnas.tasks.formats.text import read_text, tell
+from kdnas.tasks.spec import Hub
 
 _PREFERRED = ("text", "sentence")
 _ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
@@ -92,7 +93,8 @@ def _local_texts(path: Path, assumed: list[str]) -> Iterator[Any]:
 
 def _hub_texts(source: str) -> Iterator[Any]:
     name, _, config = source.partition(":")
-    dataset = fetch(name, config or None, "give a local file or folder as --corpus", "train")
+    hub = Hub(path=name, name=config or None)
+    dataset = fetch(hub, "give a local file or folder as --corpus", "train")
     yield from dataset[_text_column(islice(dataset, _LOOKED_AT), source)]
 
 

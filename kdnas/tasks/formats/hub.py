@@ -52,7 +52,7 @@ class HubSource:
 
     @cached_property
     def _splits(self) -> Any:
-        return fetch(self.hub.path, self.hub.name, "give the data with --data-dir")
+        return fetch(self.hub, "give the data with --data-dir")
 
 
 def _class_names(feature: Any) -> list[str] | None:
@@ -62,21 +62,21 @@ def _class_names(feature: Any) -> list[str] | None:
     return getattr(inner, "names", None)
 
 
-def fetch(path: str, name: str | None, advice: str, split: str | None = None) -> Any:
+def fetch(hub: Hub, advice: str, split: str | None = None) -> Any:
     """A data set of the hub: a mapping of splits, or one split.
 
     Args:
-        path: The data set's id; `name`: its configuration, where it has several.
+        hub: Which.
         advice: What to do instead; the end of the KdnasError where it cannot be loaded.
         split: The split wanted; None for all.
     """
     from datasets import load_dataset  # takes half a second, which local files spare
 
     try:
-        return load_dataset(path, name, split=split)
+        return load_dataset(hub.path, hub.name, revision=hub.revision, split=split)
     except Exception as error:  # whatever a missing network, data set or token makes it raise
         reason = (str(error).splitlines() or [""])[0]
         raise KdnasError(
-            f"cannot load {path!r}{f' ({name})' if name else ''} from the hub: "
+            f"cannot load {hub.path!r}{f' ({hub.name})' if hub.name else ''} from the hub: "
             f"{type(error).__name__}: {reason}; {advice}"
         ) from None
