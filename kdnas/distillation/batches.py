@@ -143,9 +143,15 @@ def _window(examples: int, batch_size: int) -> int:
     return max(1, min(WINDOW, examples // (LEAST_WINDOWS * batch_size)))
 
 
-def plan_once(lengths: Indices, tokens: int = FORWARD_TOKENS) -> list[Indices]:
-    """Batches that go over the data once, by length, for evaluation."""
-    return _runs(np.argsort(lengths, kind="stable"), lengths, tokens)
+def plan_once(
+    lengths: Indices, tokens: int = FORWARD_TOKENS, rows: int | None = None
+) -> list[Indices]:
+    """Batches that go over the data once, by length, for evaluation.
+
+    They have about so many `tokens`, and about so many `rows` at most.
+    """
+    sizes = lengths if rows is None else np.maximum(lengths, -(-tokens // rows))
+    return _runs(np.argsort(lengths, kind="stable"), sizes, tokens)
 
 
 def forward_tokens(device: torch.device, outputs: int = 1) -> int:

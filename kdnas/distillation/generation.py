@@ -12,15 +12,20 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
-from kdnas.distillation.batches import collate, forward_tokens, plan_once
+from kdnas.distillation.batches import FORWARD_OUTPUTS, collate, forward_tokens, plan_once
+from kdnas.distillation.modules import family, outputs_a_token
 from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress
 from kdnas.runtime.device import Runtime, seed_all
+from kdnas.space.derivation import teacher_architecture
 from kdnas.tasks import TASK_TYPES, EncodedExamples
 from kdnas.tasks.encode import Indices
-from kdnas.tasks.sequences.generate import PLAIN
+from kdnas.tasks.sequences.generate import PLAIN, most_new_tokens
+from kdnas.tasks.sequences.targets import LONGEST
 
 SEED = 0  # of a generation config that samples
+# Keys and values of written tokens that a batch may keep: 4 GB in float32.
+CACHED = 2**30
 # What shows how fast a model writes: rows, tokens of each.
 PROBED_ROWS, PROBED_TOKENS = 16, 8
 
@@ -34,8 +39,8 @@ def generate(
 ) -> Tensor:
     """Token ids in the order of the data, shape (examples, tokens), int64 on the CPU.
 
-    Sources of similar lengths share a batch, of fewer examples where beams are many. Shorter texts
-    are filled with the padding token.
+    Sources of similar lengths share a batch, of fewer examples where beams are many or the model is
+    large. Shorter texts are filled with the padding token.
     """
     return in_order(written_batches(model, data, runtime, pad_id=pad_id), len(data), pad_id)
 
@@ -65,6 +70,7 @@ def written_batches(
     kind, device = TASK_TYPES[data.task_type], runtime.device
     model.to(device).eval()  # type: ignore[arg-type]
     beams = beams_of(model)
+    parts = beams * (4 if few else 1)
     seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
     def write(inputs: Mapping[str, Tensor]) -> Tensor:
@@ -73,17 +79,37 @@ def written_batches(
 
     with seeded:
         seed_all(SEED, device)
-        yield from written_by(write, data, device, pad_id=pad_id, parts=beams * (4 if few else 1))
+        yield from written_by(
+            write, data, device, pad_id=pad_id, parts=parts, rows=writable_rows(model)
+        )
+
+
+def writable_rows(model: PreTrainedModel) -> int:
+    """For how many rows a model can write at a time, as its generation config says.
+
+    Each beam has outputs for a whole vocabulary, and keys and values of all that it wrote.
+    """
+    decoder = teacher_architecture(model.config, family(model)).stacks[-1]
+    kept = most_new_tokens(model, LONGEST) * 2 * decoder.num_hidden_layers * decoder.heads_width
+    texts = min(FORWARD_OUTPUTS // outputs_a_token(model), CACHED // kept)
+    return max(1, texts // beams_of(model))
 
 
 def written_by(
-    write: Write, data: EncodedExamples, device: torch.device, *, pad_id: int, parts: int = 1
+    write: Write,
+    data: EncodedExamples,
+    device: torch.device,
+    *,
+    pad_id: int,
+    parts: int = 1,
+    rows: int | None = None,
 ) -> Iterator[tuple[Indices, Tensor]]:
     """Batches of examples with what a function makes of their inputs on a device.
 
-    A batch has a share, one of `parts`, of the tokens that a model reads at a time.
+    A batch has a share, one of `parts`, of the tokens that a model reads at a time, and about so
+    many `rows` at most.
     """
-    plan = plan_once(data.lengths, max(1, forward_tokens(device) // parts))
+    plan = plan_once(data.lengths, max(1, forward_tokens(device) // parts), rows)
     with computing(device) as let_pass, progress("writing texts, batch", len(plan)) as advance:
         for indices in plan:
             let_pass()

@@ -163,3 +163,12 @@ def test_a_batch_of_a_vocabularys_outputs_is_as_large_as_they_allow() -> None:
     assert forward_tokens(cpu) == forward_tokens(cpu, 50_265) == FORWARD_TOKENS
     assert forward_tokens(torch.device("cuda"), 50_265) == 2**28 // 50_265 == 5340
     assert forward_tokens(cpu, 250_112) == 1073 and forward_tokens(cpu, 2**30) == 1
+
+
+def test_batches_of_short_texts_have_so_many_rows_at_most() -> None:
+    lengths = np.random.default_rng(0).integers(1, 120, 1600)
+    plan = plan_once(lengths, 4096, 100)
+    assert sorted(np.concatenate(plan)) == list(range(1600))
+    assert 95 < max(map(len, plan)) < 105
+    assert max(lengths[batch].sum() for batch in plan) < 1.05 * 4096
+    assert np.array_equal(lengths[np.concatenate(plan)], np.sort(lengths))  # by length all the same

@@ -39,6 +39,13 @@ def length_options(model: Any, longest: int, positions: int | None = None) -> di
     return {"max_new_tokens": min(longest, positions or longest)}
 
 
+def most_new_tokens(model: Any, longest: int) -> int:
+    """How many tokens a text has at most; `longest` where the generation config does not say."""
+    own = model.generation_config
+    given = (own.max_new_tokens, own.max_length)
+    return max(1, next((int(said) for said in given if said is not None), longest))
+
+
 def start_option(model: Any, tokenizer: Any, read: int) -> dict[str, int]:
     """The token that texts begin with, of a model whose decoder reads `read` first in training.
 
