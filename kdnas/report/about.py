@@ -8,6 +8,7 @@ from typing import Any
 
 from kdnas.config import Settings
 from kdnas.config.groups import is_of_a_search, panel_of
+from kdnas.config.shape import DECODERS, EMBEDDINGS, LAYERS, WIDTH, shape_text
 from kdnas.report.data import ReportData
 from kdnas.report.model import Report, SplitFacts
 from kdnas.report.named import Named
@@ -16,7 +17,7 @@ from kdnas.report.search_summary import bargain_words, longer
 from kdnas.runtime.formatting import several
 from kdnas.scoring.costs import MARGIN
 from kdnas.scoring.reward import limit_on_cost
-from kdnas.space import Architecture
+from kdnas.space import Architecture, PrunedArchitecture
 from kdnas.tasks import TASK_TYPES
 
 NEXT = Section("next", "What next", "Each line is a command for a terminal; Copy takes it along.")
@@ -100,14 +101,23 @@ def _smaller(report: Report, data: ReportData) -> str:
     """The command that distils half the student by the settings of its run."""
     if data.settings.pruned and not data.settings.searches:
         return _pruned_further(report, data)
-    shape, folder = report.student.architecture, data.folder
-    deep, wide = shape.num_hidden_layers, shape.hidden_size
-    wide = wide if deep > 1 else max(1, wide // 2)
-    half = f"{max(min(1, deep), deep // 2)}x{wide}"  # of none there stay none
-    if isinstance(shape, Architecture) and 0 < shape.embedding_size < wide:
-        half += f"-e{shape.embedding_size}"
+    half, folder = shape_text(_half(report.student.architecture)), data.folder
     config, out = quote(str(folder / "config.yaml")), quote(f"{folder}-{half}")
     return f"kdnas distill --config {config} --architecture {half} --out {out}"
+
+
+def _half(whole: Architecture | PrunedArchitecture) -> dict[str, int | str]:
+    """Half the layers of each stack; of one layer half the width."""
+    deep, wide, decoder, narrow = whole.num_hidden_layers, whole.hidden_size, 0, 0
+    if isinstance(whole, Architecture):
+        decoder, narrow = whole.num_decoder_layers, whole.embedding_size
+    wide = wide if max(deep, decoder) > 1 else max(1, wide // 2)
+    found: dict[str, int | str] = {LAYERS: max(min(1, deep), deep // 2), WIDTH: wide}
+    if decoder:  # left out it would be as deep beside its encoder as the teacher's
+        found[DECODERS[LAYERS]] = max(1, decoder // 2)
+    if 0 < narrow < wide:
+        found[EMBEDDINGS] = narrow
+    return found
 
 
 def _pruned_further(report: Report, data: ReportData) -> str:

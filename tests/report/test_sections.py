@@ -211,6 +211,12 @@ def test_curves_latencies_and_scores(data: ReportData) -> None:
     assert scores and scores.rows[0] == ("teacher", "0.8400", "0.8600", "22.71M", "1.00x")
 
 
+def test_an_interval_that_begins_at_zero_is_told(data: ReportData) -> None:
+    report = report_of(student__intervals={"accuracy": (0.0, 0.87)})
+    table = scores_section(replace(data, report=report)).table
+    assert table and table.rows[1][1] == "0.8400 (0.000 to 0.870)"
+
+
 def test_the_page_says_which_choices_were_not_tried(data: ReportData) -> None:
     assert data.report and data.report.search
     untried = {"recipes": ["logits", "patient"], "vocabularies": ["task"]}
@@ -395,14 +401,27 @@ def test_a_page_of_another_student_gives_commands_for_that_one(
     assert commands(data)["shipped"] == f"kdnas predict {run} 'a text'"
 
 
+def test_the_page_asks_the_student_of_a_task_on_pairs_about_a_pair(data: ReportData) -> None:
+    assert data.report
+    facts = DataFacts(length=8, splits={}, proxy=9, texts=2)
+    paired = replace(data, report=data.report.model_copy(update={"data": facts}))
+    line = f"kdnas predict {data.folder} 'a text' --text-pair 'another'"
+    assert command_of(paired, 2) == commands(paired)["shipped"] == line
+
+
 @pytest.mark.parametrize(
-    ("given", "half"), [("0x128", "0x64"), ("1x128", "1x64"), ("5x128", "2x128")]
+    ("given", "half"),
+    [
+        *(("0x128", "0x64"), ("1x128", "1x64"), ("5x128", "2x128")),
+        *(("6+1x128", "3+1x128"), ("6+4x128", "3+2x128"), ("1+1x128", "1+1x64")),
+    ],
 )
 def test_a_smaller_student_is_one_that_can_be_distilled(
     bare: ReportData, given: str, half: str
 ) -> None:
-    deep, wide = map(int, given.split("x"))
-    shape = Architecture(deep, min(deep, 1), wide, wide, "gelu")
+    layers, wide = given.split("x")
+    deep, decoder = map(int, f"{layers}+0".split("+")[:2])
+    shape = Architecture(deep, min(deep, 1), int(wide), 128, "gelu", num_decoder_layers=decoder)
     report = report_of(search=None)
     student = report.student.model_copy(update={"architecture": shape})
     alone = replace(bare, report=report.model_copy(update={"student": student}))

@@ -85,8 +85,8 @@ def _score(model: EvaluatedModel | Baseline, metric: str) -> str:
     if metric not in model.scores:
         return "-"
     intervals = model.intervals if isinstance(model, EvaluatedModel) else {}
-    low, high = intervals.get(metric, (None, None))
-    return f"{model.scores[metric]:.4f}" + (f" ({low:.3f} to {high:.3f})" if low else "")
+    ends = intervals.get(metric)
+    return f"{model.scores[metric]:.4f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else "")
 
 
 def _figure(models: list[tuple[str, EvaluatedModel]], metrics: list[str]) -> go.Figure:
