@@ -53,19 +53,30 @@ def _member(folder: str, report: Report) -> Member:
     )
 
 
-def with_exports(members: Sequence[Member], run: Path) -> list[Member]:
-    """The students of a family, with the speed-ups of files that were exported since."""
+def with_exports(members: Sequence[Member], run: Path, point: tuple[int, int]) -> list[Member]:
+    """The students of a family, with the speed-ups of files that were exported since.
+
+    Args:
+        members: The students.
+        run: Where their folders are.
+        point: Batch and length of their own speed-ups, in tokens; files timed at no such point
+            have none.
+    """
     return [
-        one.model_copy(update={"exported": _exported(run / one.folder / "export" / "export.json")})
+        one.model_copy(
+            update={"exported": _exported(run / one.folder / "export" / "export.json", point)}
+        )
         for one in members
     ]
 
 
-def _exported(file: Path) -> dict[str, float]:
+def _exported(file: Path, point: tuple[int, int]) -> dict[str, float]:
     """How many times as fast as the teacher's ONNX file each file of a student is."""
-    models = (read_json(file) or {}).get("models", ())
     times = {
-        (one["model"], one["runtime"]): one["latency"][0]["ms"] for one in models if one["latency"]
+        (one["model"], one["runtime"]): at["ms"]
+        for one in (read_json(file) or {}).get("models", ())
+        for at in one["latency"]
+        if (at["batch"], at["length"]) == point
     }
     beside = times.get(("teacher", "ONNX"))
     found = {name: times.get(("student", name)) for name in FILES}

@@ -292,6 +292,11 @@ class Environment(Part):
     latency_measured: str
 
     @property
+    def point(self) -> tuple[int, int]:
+        """The batch and the length, in tokens, that speed-ups are of."""
+        return self.latency_batch, self.latency_length
+
+    @property
     def timed_on(self) -> str:
         """Device and runtime of the latencies: `cuda`, or `cpu in onnxruntime 1.20.0`."""
         runtime = self.latency_runtime

@@ -106,7 +106,7 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
             tables, winner = (data.table, data.control), data.report.student.trial
             size, untried = search.space, search.not_tried
             search = search_of(run, run.settings, *tables, size, winner, untried, search)
-        family = with_exports(data.report.family, run.folder)
+        family = with_exports(data.report.family, run.folder, data.report.environment.point)
         changes = {"search": search, "seconds": run.seconds(), "family": family}
         report = data.report.model_copy(update=changes)
         data = replace(data, report=report)

@@ -272,7 +272,8 @@ def deliver(
             {one.name: seeds_of(prepared, one) for one in (choice.shipped, *choice.others)},
         )
         if before:
-            family = with_exports(family_of({**before, ".": report}), home)
+            family = family_of({**before, ".": report})
+            family = with_exports(family, home, report.environment.point)
             report = report.model_copy(update={"family": family})
         write_report(context.run, study, random, report, home)  # 7 report
         if home == context.run.folder:

@@ -41,12 +41,22 @@ def report(tmp_path: Path) -> Report:
     export.mkdir(parents=True)
     times = {("teacher", "PyTorch"): 9, ("teacher", "ONNX"): 6, ("student", "ONNX"): 2}
     models = [
-        {"model": model, "runtime": runtime, "latency": [{"ms": ms}]}
+        {"model": model, "runtime": runtime, "latency": timed_at_own_point_and_others(ms)}
         for (model, runtime), ms in times.items()
     ]
     (export / "export.json").write_text(json.dumps({"models": models}))
     family = family_of({"family/2x": slow, ".": fast})
-    return fast.model_copy(update={"family": with_exports(family, tmp_path)})
+    members = with_exports(family, tmp_path, fast.environment.point)
+    return fast.model_copy(update={"family": members})
+
+
+def timed_at_own_point_and_others(ms: int) -> list[dict[str, Any]]:
+    """Entries of export.json; at no other point is a student faster than its teacher."""
+    return [
+        {"batch": 1, "length": 64, "ms": 5},
+        {"batch": 1, "length": 128, "ms": ms},
+        {"batch": 32, "length": 128, "ms": 5},
+    ]
 
 
 def test_a_row_says_of_which_file_a_speed_is(report: Report) -> None:
@@ -65,6 +75,15 @@ def test_a_row_says_of_which_file_a_speed_is(report: Report) -> None:
     assert set(slow.controls) <= set(head)
     again = Report.model_validate_json(report.model_dump_json())
     assert again.family == report.family
+
+
+def test_speeds_of_files_are_of_the_batch_and_length_of_the_run(
+    report: Report, tmp_path: Path
+) -> None:
+    [other, _] = with_exports(report.family, tmp_path, (32, 128))
+    assert other.exported == {"ONNX": 1.0}
+    [never, _] = with_exports(report.family, tmp_path, (1, 256))
+    assert never.exported == {}
 
 
 def test_terminal_and_card_have_the_table(report: Report) -> None:
