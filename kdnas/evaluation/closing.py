@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from textwrap import wrap
 from typing import Any
 
 from kdnas.evaluation.tuning import WIDTH, metrics_line
 from kdnas.runtime.formatting import in_digits, several, table_lines
+from kdnas.tasks.spec import split_of
 
 # What a speed of a pruned checkpoint is of.
 SLICED = (
@@ -31,11 +33,7 @@ def closing_lines(result: dict[str, Any]) -> list[str]:
 
 
 def _circumstances(task: dict[str, Any]) -> list[str]:
-    lines = []
-    if ends := task.get("intervals"):
-        told = ", ".join(f"{name} {low:.3f} to {high:.3f}" for name, (low, high) in ends.items())
-        count = sum(task["rows"].values())
-        lines += wrap(f"n = {count:,}; 95% intervals: {told}", WIDTH - 10)
+    lines = _intervals(task["rows"], task.get("intervals") or {})
     if seconds := task.get("seconds_per_1000"):
         lines.append(f"1,000 rows take {in_digits(seconds, 3)} s, from token ids to answers")
         lines += wrap(SLICED, WIDTH - 10) if task.get("sliced") else []
@@ -54,6 +52,21 @@ def _circumstances(task: dict[str, Any]) -> list[str]:
         lines.append("no validation file: scored on a held-out tenth of the training rows")
     for name, words in (task.get("details") or {}).get("signatures", {}).items():
         lines += [f"{name}: {words}"] if name in task["scores"] else []
+    return lines
+
+
+def _intervals(rows: Mapping[str, int], ends: Mapping[str, tuple[float, float]]) -> list[str]:
+    """The intervals of each split's scores, behind the rows that they are of."""
+    lines = []
+    for split, count in rows.items():
+        told = [
+            f"{name} {low:.3f} to {high:.3f}"
+            for name, (low, high) in ends.items()
+            if split_of(name, rows) == split
+        ]
+        where = f" in {split}" if len(rows) > 1 else ""
+        known = f"n = {count:,}{where}; 95% intervals: {', '.join(told)}"
+        lines += wrap(known, WIDTH - 10) if told else []
     return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kdnas.report.model import DISTILLED, ON_LABELS, SEARCHED, Comparison, Report, shown_name
 from kdnas.report.origin import other_shape
 from kdnas.runtime.formatting import several
+from kdnas.tasks.spec import split_of
 
 # The student that the run is about, in a sentence.
 OWN = {SEARCHED: "the search's own student", DISTILLED: "the distilled student"}
@@ -131,11 +132,8 @@ def _scattered(report: Report) -> str:
 
 def _rows(report: Report) -> int:
     """How many rows the main score is of."""
-    metric = report.main_score
-    for split, count in report.examples.items():
-        if len(report.examples) == 1 or f"_{split.partition('_')[2]}" in metric:
-            return count
-    return 0
+    split = split_of(report.main_score, report.examples)
+    return report.examples[split] if split else 0
 
 
 def _nothing_learnt(report: Report) -> str:

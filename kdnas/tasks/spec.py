@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
@@ -89,6 +89,21 @@ def _hub(value: Any) -> Any:
         return value
     path, _, name = value.partition(":")
     return {"path": path, "name": name or None}
+
+
+def split_of(score: str, splits: Iterable[str]) -> str | None:
+    """The split that a score is of, by its name (`TaskSpec.score_name`); None where it names none.
+
+    Args:
+        score: Such as `accuracy_matched`, or `f1 (spam)`.
+        splits: Those that are scored.
+    """
+    known = list(splits)
+    if len(known) == 1:
+        return known[0]
+    name = score.partition(" (")[0]
+    of = [split for split in known if name.endswith(f"_{split.partition('_')[2]}")]
+    return max(of, key=len, default=None)
 
 
 class TaskSpec(_Part):

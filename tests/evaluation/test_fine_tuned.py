@@ -88,6 +88,26 @@ def test_the_best_checkpoint_is_kept_and_gives_the_predictions(
     assert files == {"RTE.tsv", "STS-B.tsv"}
 
 
+def test_the_rows_of_an_interval_are_those_of_its_split() -> None:
+    ends = {"accuracy_matched": (0.81, 0.83), "accuracy_mismatched": (0.82, 0.84)}
+    task = {
+        "scores": dict.fromkeys(ends, 0.82),
+        "intervals": ends,
+        "rows": {"validation_matched": 9815, "validation_mismatched": 9832},
+        **{"baseline": None, "tuned": False, "held_out": False},
+    }
+    lines = closing_lines({"tasks": {"mnli": task}, "predictions": []})
+    told = " ".join(" ".join(lines).split())
+    assert (
+        "n = 9,815 in validation_matched; 95% intervals: accuracy_matched 0.810 to 0.830 "
+        "n = 9,832 in validation_mismatched; 95% intervals: accuracy_mismatched 0.820 to 0.840"
+    ) in told
+    assert max(map(len, lines)) <= 80
+    alone = {**task, "rows": {"validation": 872}, "intervals": {"f1 (spam)": (0.8, 0.9)}}
+    lines = closing_lines({"tasks": {"sms": alone}, "predictions": []})
+    assert any(line.endswith("n = 872; 95% intervals: f1 (spam) 0.800 to 0.900") for line in lines)
+
+
 @pytest.mark.slow
 def test_a_stopped_evaluation_goes_on_where_it_stopped(
     finished: tuple[Path, Any],

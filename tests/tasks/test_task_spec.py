@@ -7,6 +7,7 @@ import pytest
 
 from kdnas.errors import KdnasError
 from kdnas.tasks import TASK_TYPES, TaskSpec, benchmark_names, load_spec
+from kdnas.tasks.spec import split_of
 
 GLUE = ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"]
 
@@ -51,6 +52,17 @@ def test_mnli_is_scored_twice() -> None:
     assert spec.test_splits == ("test_matched", "test_mismatched")
     assert spec.main_score == "accuracy_matched"
     assert load_spec("rte").main_score == "accuracy"
+
+
+def test_a_score_names_its_split_where_several_are_scored() -> None:
+    spec = load_spec("mnli")
+    for split in spec.evaluation:
+        assert split_of(spec.score_name("accuracy", split), spec.evaluation) == split
+    splits = ("test_one", "test_all_one")
+    assert split_of("f1_one (spam)", splits) == "test_one"
+    assert split_of("f1_all_one (spam)", splits) == "test_all_one"
+    assert split_of("accuracy", ("validation",)) == "validation"
+    assert split_of("accuracy", spec.evaluation) is None
 
 
 def test_short_forms() -> None:
