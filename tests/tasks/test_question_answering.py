@@ -359,29 +359,31 @@ def test_lengths_are_those_of_whole_contexts() -> None:
     assert lengths.tolist() == [len(row) for row in whole] and lengths.min() > 16
 
 
-@pytest.mark.parametrize("stride", [0, 4, 5])
+@pytest.mark.parametrize("stride", [0, 4, 5, 128])
 def test_code_of_an_export_reads_the_windows_that_were_scored(stride: int) -> None:
-    data = encode(squad_examples(12), TOKENIZER, 24, options={"window_stride": stride})
     examples = squad_examples(12)
-    assert f"stride={stride}," in KIND.onnx_truncation(24, window_stride=stride)
-    plain = deepcopy(TOKENIZER.backend_tokenizer)
-    plain.no_padding()
-    plain.enable_truncation(24, stride=stride, strategy="only_second")
-    rows = plain.encode_batch(list(zip(examples.text, examples.text_pair or (), strict=True)))
-    windows = [part.ids for row in rows for part in (row, *row.overflowing)]
+    data = encode(examples, TOKENIZER, 24, options={"window_stride": stride})
+    read = windows_in_code(TOKENIZER, 24, stride)
+    rows = [read(*pair) for pair in zip(examples.text, examples.text_pair or (), strict=True)]
+    windows = [part.ids for row in rows for part in row]
     ends = data.offsets.tolist()
     assert windows == [data.input_ids[a:b].tolist() for a, b in itertools.pairwise(ends)]
     assert len(windows) > len(rows)
 
 
-def test_the_package_for_tokens_takes_the_stride_of_any_run() -> None:
-    plain = deepcopy(TOKENIZER.backend_tokenizer)
-    for longest, stride in ((384, 128), (384, 300), (128, 128), (16, 128)):
-        given = KIND.onnx_truncation(longest, window_stride=stride)
-        exec(f"plain.enable_truncation({longest}{given})")
-        asked = "the " * (longest // 2)
-        assert plain.encode(asked, "cat " * 2 * longest).overflowing
-    assert KIND.onnx_truncation(384, window_stride=128) == ', stride=128, strategy="only_second"'
+@pytest.mark.parametrize(("longest", "stride"), [(384, 128), (384, 300), (128, 128), (16, 128)])
+def test_questions_of_any_length_leave_code_of_an_export_the_windows_that_were_scored(
+    longest: int, stride: int
+) -> None:
+    asked = ["the " * count for count in (1, longest // 4, longest // 3, longest // 2)]
+    examples = Examples(asked, ["cat " * 2 * longest] * len(asked), task_type=KIND.name)
+    data = encode(examples, TOKENIZER, longest, options={"window_stride": stride})
+    read = windows_in_code(TOKENIZER, longest, stride)
+    rows = [read(*pair) for pair in zip(asked, examples.text_pair or (), strict=True)]
+    ends = data.offsets.tolist()
+    wanted = [data.input_ids[a:b].tolist() for a, b in itertools.pairwise(ends)]
+    assert [part.ids for row in rows for part in row] == wanted
+    assert all(len(row) > 1 for row in rows)
 
 
 LONG = (
@@ -409,11 +411,13 @@ def test_code_of_an_export_cuts_questions_where_kdnas_does(family: str, longest:
         assert len(parts) > 1 and all(len(part.ids) <= longest for part in parts)
 
 
-def windows_in_code(tokenizer: Any, longest: int) -> Callable[[str, str], list[Any]]:
-    """The function of an export's README for a run whose windows share 3 tokens."""
+def windows_in_code(
+    tokenizer: Any, longest: int, stride: int = 3
+) -> Callable[[str, str], list[Any]]:
+    """The function of an export's README for a run whose windows share `stride` tokens."""
     plain = deepcopy(tokenizer.backend_tokenizer)
     plain.no_padding()
-    told = {"truncation": KIND.onnx_truncation(longest, window_stride=3), "longest": longest}
+    told = {"truncation": KIND.onnx_truncation(longest, window_stride=stride), "longest": longest}
     code = KIND.onnx_load.format(pad_id=0, pad_token="", file="", **told)
     names: dict[str, Any] = {"tokenizer": plain}
     exec(code[code.index("def windows") :], names)

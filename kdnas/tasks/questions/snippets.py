@@ -21,7 +21,11 @@ def windows(question, context):
     tokens = tokenizer.encode(question, add_special_tokens=False).offsets
     if rest := tokens[{longest} // 2 :]:  # a question has half of a window, at most
         question = question[: rest[0][0]].rstrip()
-    tokenizer.enable_truncation({longest}{truncation})
+    asked = len(tokenizer.encode(question, add_special_tokens=False))
+    room = {longest} - tokenizer.num_special_tokens_to_add(True) - asked  # for the context
+    tokenizer.enable_truncation(
+        {longest}{truncation}
+    )
     row = tokenizer.encode(question, context)
     return [row, *row.overflowing]"""
 

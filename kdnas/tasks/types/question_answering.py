@@ -47,7 +47,6 @@ from kdnas.tasks.types.span_losses import SpanLosses
 from kdnas.tasks.types.values import Constant, Submission, object_rows
 
 NONE = "(no answer)"
-MOST_SPECIAL = 4  # special tokens of a window, for families of encoders
 
 
 class QuestionAnswering(SpanLosses, TaskType):
@@ -335,12 +334,11 @@ class QuestionAnswering(SpanLosses, TaskType):
         return json.dumps(dict(zip(ids, words, strict=True)), ensure_ascii=False) + "\n"
 
     def onnx_truncation(self, longest: int, side: str = "right", **options: Any) -> str:
-        # Windows have all of a context, whichever side is cut elsewhere.
-        # The package refuses windows that share all that they hold beside the question, which takes
-        # up to half of them, and special tokens.
-        most = max(0, longest // 2 - MOST_SPECIAL - 1)
-        stride = min(int(options.get("window_stride", STRIDE)), most)
-        return f', stride={stride}, strategy="only_second"'
+        # Windows have all of a context, whichever side is cut elsewhere; they share as much of it
+        # as those of `windows_of`, by the `room` that the snippet knows.
+        stride = int(options.get("window_stride", STRIDE))
+        shared = f"{stride} if {stride} < room else room // 2"
+        return f', stride={shared}, strategy="only_second"'
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
         return snippets.onnx_code(threshold)
