@@ -22,13 +22,19 @@ FIELDS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_id
 SERVED = ("classification", "regression", "multi-label", "token-classification")
 
 
+class WrongTextsError(ValueError):
+    """A pair for a student of single texts, or the reverse."""
+
+
 def load(folder: Path) -> Callable[[list[Text]], list[dict[str, Any]]]:
-    """A function that labels texts, from one thread or several."""
+    """A function that labels texts, from one thread or several; see `check` for what it refuses."""
     about = json.loads((folder / "export.json").read_text(encoding="utf-8"))
     if about["task_type"] not in SERVED:
         raise SystemExit(f"{about['task_type']}: take the code of {folder / 'README.md'}")
+    entities_told = about["task_type"] == "token-classification"
+    count = about.get("texts", 1 if entities_told else None)  # older exports do not say
     words = word_splitter(*about["words"]) if "words" in about else None
-    if about["task_type"] == "token-classification" and words is None:
+    if entities_told and words is None:
         raise SystemExit(f"{folder} is of an older kdnas: export the student again")
     token, pad_id = about["pad_token"]
     if not (folder / "tokenizer.json").exists():
@@ -40,10 +46,11 @@ def load(folder: Path) -> Callable[[list[Text]], list[dict[str, Any]]]:
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
 
     def label(texts: list[Text]) -> list[dict[str, Any]]:
+        check(texts, count)
         rows = tokenizer.encode_batch(texts)
         inputs = {name: [getattr(row, FIELDS[name]) for row in rows] for name in about["inputs"]}
         [logits] = session.run(["logits"], {name: np.array(ids) for name, ids in inputs.items()})
-        if about["task_type"] == "token-classification":
+        if entities_told:
             each = zip(texts, rows, logits.astype(float), strict=True)
             return [{"entities": entities(*one, about["tags"], words)} for one in each]
         if about["task_type"] == "multi-label":
@@ -52,6 +59,15 @@ def load(folder: Path) -> Callable[[list[Text]], list[dict[str, Any]]]:
         return [answer(row, about["labels"]) for row in logits.astype(float)]
 
     return label
+
+
+def check(texts: list[Text], count: int | None) -> None:
+    """Raises WrongTextsError where a row has another number of texts than the student reads."""
+    for number, text in enumerate(texts, 1):
+        if count is not None and count != (1 if isinstance(text, str) else 2):
+            given, wanted = ("a pair", "single texts") if count == 1 else ("one text", "pairs")
+            told = f"row {number} is {given}: {text!r}; the student reads {wanted}"
+            raise WrongTextsError(told)
 
 
 def answer(logits: np.ndarray, labels: list[str] | None) -> dict[str, Any]:
@@ -117,5 +133,9 @@ def entities(
 
 
 if __name__ == "__main__":
-    for found in load(Path(sys.argv[1]))(list(sys.argv[2:])):
+    try:
+        answers = load(Path(sys.argv[1]))(list(sys.argv[2:]))
+    except WrongTextsError as error:
+        raise SystemExit(str(error)) from error
+    for found in answers:
         print(json.dumps(found, ensure_ascii=False))

@@ -12,10 +12,11 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import TASK_TYPES, EncodedExamples
-from kdnas.tasks.types import THRESHOLD
-from kdnas.teachers.head import shift_outputs
+from kdnas.tasks.types import THRESHOLD, UNSCALED, LabelScale
+from kdnas.teachers.head import shift_outputs, to_label_units
 
 STEP = "teacher threshold"  # of a run
+OUTPUTS_STEP = "teacher outputs"  # of a run: order and unit of a head that was trained elsewhere
 
 
 def threshold_of_teacher(run: Run) -> float | None:
@@ -28,6 +29,12 @@ def restore_threshold(run: Run, config: PreTrainedConfig) -> None:
     """Gives the config of a run's teacher what the run chose for it, be it none."""
     if run.step(STEP, {}).path.exists():
         setattr(config, THRESHOLD, threshold_of_teacher(run))
+
+
+def restore_unit(run: Run, model: PreTrainedModel) -> None:
+    """Takes the unit of the labels into the head that a run was given, in place, as the run did."""
+    found = read_json(run.step(OUTPUTS_STEP, {}).path) or {}
+    to_label_units(model, LabelScale(*found.get("unit", UNSCALED)))
 
 
 def keep_threshold(

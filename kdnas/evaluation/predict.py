@@ -17,7 +17,7 @@ from kdnas.distillation import training
 from kdnas.distillation.batches import PAD_MULTIPLE, padded
 from kdnas.errors import KdnasError
 from kdnas.evaluation.early import check_model
-from kdnas.evaluation.texts import Row, is_paired, rows_of
+from kdnas.evaluation.texts import Row, is_paired, rows_of, task_of
 from kdnas.files.artifact import damage, manifest_of
 from kdnas.recipes.run_data import encode_options
 from kdnas.runs.run_folder import holds_run
@@ -27,7 +27,7 @@ from kdnas.runtime.jobs import job
 from kdnas.runtime.shown import printable
 from kdnas.students.checkpoint import load_checked
 from kdnas.students.pruning import sliced
-from kdnas.tasks import DEFAULT_TASK, Examples, TaskSpec, TaskType, encode, load_spec, task_type_of
+from kdnas.tasks import Examples, TaskSpec, TaskType, encode, task_type_of
 from kdnas.tasks.encode import padding_id
 from kdnas.tasks.examples import shown
 from kdnas.tasks.types import threshold_of
@@ -131,7 +131,7 @@ def load_classifier(
     # A batch is padded to a multiple, which must fit, too.
     length = length if padded(length) <= longest else longest // PAD_MULTIPLE * PAD_MULTIPLE
     options = _options_of(loaded.config, settings)
-    return Classifier(loaded, tokenizer, length, runtime, options, _task_of(settings))
+    return Classifier(loaded, tokenizer, length, runtime, options, task_of(settings))
 
 
 def predict_rows(
@@ -252,11 +252,3 @@ def _options_of(config: Any, settings: Settings | None) -> dict[str, Any]:
     if settings is None:
         return kind.encode_options({}, config)
     return encode_options(settings, kind, config)
-
-
-def _task_of(settings: Settings | None) -> TaskSpec | None:
-    """The task of a run, unless the YAML file that defines it has moved."""
-    if settings is not None:
-        with suppress(KdnasError):
-            return load_spec(settings.task or DEFAULT_TASK, settings.tasks)
-    return None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
 from kdnas.runtime.shown import quoted
@@ -24,6 +26,7 @@ from kdnas.tasks.formats.tables import (
     unnested,
 )
 from kdnas.tasks.formats.text import bytes_of_lines, count_lines, refuse_sheet, tell, text_lines
+from kdnas.tasks.registry import DEFAULT_TASK, load_spec
 from kdnas.tasks.spec import Column, TaskSpec
 from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, TaskType
 
@@ -174,6 +177,21 @@ def read_lines(lines: Iterable[bytes], source: str, spec: TaskSpec | None = None
 def is_paired(spec: TaskSpec | None) -> bool:
     """Whether a task is known to read pairs of texts."""
     return spec is not None and len(spec.text) > 1
+
+
+def texts_of_row(spec: TaskSpec | None, kind: TaskType) -> int | None:
+    """How many texts a row has for a model of this type; None where that is not known."""
+    if spec is not None:
+        return len(spec.text)
+    return kind.least_texts if kind.least_texts == kind.most_texts else None
+
+
+def task_of(settings: Settings | None) -> TaskSpec | None:
+    """The task of a run; None where the YAML file that defines it has moved, or there is no run."""
+    if settings is not None:
+        with suppress(KdnasError):
+            return load_spec(settings.task or DEFAULT_TASK, settings.tasks)
+    return None
 
 
 def usual_task(kind: TaskType) -> TaskSpec | None:

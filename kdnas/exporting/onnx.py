@@ -17,7 +17,8 @@ from transformers import PreTrainedModel
 from kdnas.config import Settings
 from kdnas.distillation.generation import beams_of
 from kdnas.errors import KdnasError
-from kdnas.evaluation.answers import restore_threshold
+from kdnas.evaluation.answers import restore_threshold, restore_unit
+from kdnas.evaluation.texts import task_of, texts_of_row
 from kdnas.exporting.agreement import check_agreement
 from kdnas.exporting.scoring import Scores, Scoring, writing_rules
 from kdnas.measure import InTorch, LatencySettings, count_params, take_turns
@@ -158,6 +159,7 @@ def _facts(
         "truncation_side": tokenizer.truncation_side,
         "encoded_by": {name: getattr(settings, name) for name in kind.encode_settings},
         "task_type": kind.name,
+        "texts": texts_of_row(scoring.spec or task_of(settings), kind),
         "labels": labels,
         **kind.export_facts(labels or ()),
         "threshold": threshold_of(model.config),
@@ -248,13 +250,15 @@ def _teacher_entries(run: Run, spec: TaskSpec | None) -> list[Entry]:
         say(f"no teacher beside it: {error}")
         return []
     restore_threshold(run, teacher.model.config)
+    knows = teacher.has_head and not recorded
+    if knows and not known:  # fine-tuned, it has the labels' unit
+        restore_unit(run, teacher.model)
     say(f"{who}: PyTorch to ONNX")
     with TemporaryDirectory(prefix="kdnas-onnx-") as folder:
         path = Path(folder) / "model.onnx"
         to_onnx(teacher.model, path, input_names(teacher.model, teacher.tokenizer))
         session = open_onnx(path, writing_rules(teacher.model, run.settings)[0])
         size = sum(file.stat().st_size for file in path.parent.iterdir())
-    knows = teacher.has_head and not recorded
     scoring = Scoring.of(run.settings, teacher.tokenizer, teacher.model.config)
     scores = [scoring.score(one) if knows else {} for one in (teacher.model, session)]
     # Four bytes a weight: a checkpoint's own files may be of any precision and format.

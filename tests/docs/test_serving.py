@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from transformers import AutoModelForSequenceClassification, AutoModelForTokenCl
 
 from kdnas import predict
 from kdnas.config import Settings
+from kdnas.errors import KdnasError
 from kdnas.exporting.export import export
 from kdnas.runs.run_folder import dump
 from kdnas.space import FAMILIES
@@ -46,7 +48,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def save_run(folder: Path, side: str = "right", **changes: Any) -> Path:
+def save_run(folder: Path, side: str = "right", texts: int = 1, **changes: Any) -> Path:
     """A finished run with a student that nobody trained; texts are cut on a side."""
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(small_config("bert", **changes))
@@ -54,12 +56,12 @@ def save_run(folder: Path, side: str = "right", **changes: Any) -> Path:
         model.classifier.weight.mul_(50)
     tokenizer = small_tokenizer(truncation_side=side)
     student_artifact(folder / "student", {"trial": 1}, tokenizer).write(model)
-    task = "sst2" if model.num_labels > 1 else "stsb"
-    tasks = {}
-    if model.config.problem_type == "multi_label_classification":
-        labels = list(model.config.id2label.values())
-        task, tasks = "m", {"m": {"type": "multi-label", "text": ["a", "b"], "labels": labels}}
-    settings = Settings(task=task, tasks=tasks, data_dir=folder, max_length=64, **QUICK)
+    entry: dict[str, Any] = {"text": ["a", "b"][:texts], "type": "regression"}
+    if model.num_labels > 1:
+        several = model.config.problem_type == "multi_label_classification"
+        entry["type"] = "multi-label" if several else "classification"
+        entry["labels"] = list(model.config.id2label.values())
+    settings = Settings(task="t", tasks={"t": entry}, data_dir=folder, max_length=64, **QUICK)
     (folder / "config.yaml").write_text(dump(settings))
     return folder
 
@@ -76,6 +78,13 @@ def exported(run: Path) -> Path:
     formats = re.search(r"--format (\S+) --out served", command)
     assert formats
     return Path(export(run, formats[1], out=run.parent / "served", timing=False)["folder"])
+
+
+@pytest.fixture(scope="module")
+def paired(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of a student of pairs."""
+    run = save_run(tmp_path_factory.mktemp("paired") / "run", texts=2, id2label=CLASSES)
+    return Path(export(run, "onnx", timing=False)["folder"])
 
 
 @pytest.fixture
@@ -111,17 +120,42 @@ def test_it_runs_without_torch(exported: Path, run: Path) -> None:
 
 
 def test_pairs_numbers_and_int8(
-    serving: Callable[[str], Any], exported: Path, tmp_path: Path
+    serving: Callable[[str], Any], paired: Path, tmp_path: Path
 ) -> None:
     student = serving("student")
     first, second = zip(*PAIRS, strict=True)
-    wanted = predict(str(exported), first, pairs=second)
-    assert alike(student.load(exported)(PAIRS), wanted)
-    number = save_run(tmp_path / "number", num_labels=1, problem_type="regression")
+    wanted = predict(str(paired.parent), first, pairs=second)
+    assert alike(student.load(paired)(PAIRS), wanted)
+    number = save_run(tmp_path / "number", texts=2, num_labels=1, problem_type="regression")
     label = student.load(Path(export(number, "onnx,int8", timing=False)["folder"]))
     assert alike(label(PAIRS), predict(str(number), first, pairs=second))
     small = Path(export(number, "int8", out=tmp_path / "int8", timing=False)["folder"])
-    assert student.load(small)(TEXTS)[0].keys() == {"score"}
+    assert student.load(small)(PAIRS)[0].keys() == {"score"}
+
+
+def test_texts_for_a_student_of_pairs_are_refused_as_kdnas_does(
+    serving: Callable[[str], Any], exported: Path, paired: Path, run: Path
+) -> None:
+    student = serving("student")
+    with pytest.raises(KdnasError, match="reads pairs"):
+        predict(str(paired.parent), TEXTS[:1])
+    with pytest.raises(student.WrongTextsError, match=r"^row 2 is one text: 'ein Wort'; .* pairs$"):
+        student.load(paired)([PAIRS[0], "ein Wort"])
+    with pytest.raises(KdnasError, match="reads one text a row"):
+        predict(str(run), ["a"], pairs=["b"])
+    with pytest.raises(student.WrongTextsError, match=r"^row 1 is a pair: .* reads single texts$"):
+        student.load(exported)(PAIRS)
+
+
+def test_an_older_export_does_not_say_how_many_texts_it_reads(
+    serving: Callable[[str], Any], exported: Path, tmp_path: Path
+) -> None:
+    older = shutil.copytree(exported, tmp_path / "older")
+    about = json.loads((older / "export.json").read_text(encoding="utf-8"))
+    assert about.pop("texts") == 1
+    (older / "export.json").write_text(json.dumps(about))
+    first, second = zip(*PAIRS, strict=True)
+    assert alike(serving("student").load(older)(PAIRS), predict(str(older), first, pairs=second))
 
 
 def test_texts_are_cut_where_the_tokenizer_cuts_them(
@@ -150,7 +184,7 @@ def test_types_that_answer_by_code_of_their_own_are_refused(
 
 def test_several_labels(serving: Callable[[str], Any], tmp_path: Path) -> None:
     kind = {"problem_type": "multi_label_classification", "kdnas_threshold": 0.4}
-    run = save_run(tmp_path / "several", id2label=CLASSES, **kind)
+    run = save_run(tmp_path / "several", texts=2, id2label=CLASSES, **kind)
     label = serving("student").load(Path(export(run, "onnx", timing=False)["folder"]))
     first, second = zip(*PAIRS, strict=True)
     wanted = predict(str(run), first, pairs=second)
@@ -226,6 +260,8 @@ def test_an_export_says_how_its_entities_are_read(
     for ours, theirs in zip(found, wanted, strict=True):
         assert [one | {"score": 0} for one in ours] == [one | {"score": 0} for one in theirs]
     assert any(wanted)
+    with pytest.raises(serving("student").WrongTextsError, match="reads single texts"):
+        serving("student").load(folder)(PAIRS)
     about = json.loads((folder / "export.json").read_text(encoding="utf-8"))
     del about["words"]
     (folder / "export.json").write_text(json.dumps(about))
@@ -246,10 +282,23 @@ def test_the_app_answers_as_the_page_says(
     answered = client.post(path, content=body, headers={"Content-Type": "application/json"})
     assert answered.status_code == 200
     assert alike(answered.json(), predict(str(run), texts))
-    assert client.post(path, json={"texts": PAIRS}).status_code == 200
+    refused = client.post(path, json={"texts": PAIRS})
+    assert refused.status_code == 422 and "reads single texts" in refused.json()["detail"]
     for wrong in ({"texts": []}, {"texts": [1]}, {"text": "a"}, {"texts": [["a", "b", "c"]]}):
         assert client.post(path, json=wrong).status_code == 422
     assert client.get("/health").json() == {"status": "ready"}
+
+
+def test_the_app_answers_pairs_for_a_student_of_pairs(
+    serving: Callable[[str], Any], paired: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fastapi", reason="no fastapi (pip install fastapi)")
+    from fastapi.testclient import TestClient
+
+    monkeypatch.setenv("EXPORT", str(paired))
+    client = TestClient(serving("app").app)
+    assert client.post("/predict", json={"texts": PAIRS}).status_code == 200
+    assert client.post("/predict", json={"texts": TEXTS}).status_code == 422
 
 
 def test_the_files_compile_and_the_page_names_them() -> None:

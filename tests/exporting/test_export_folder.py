@@ -20,6 +20,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from kdnas.cli.app import main
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
+from kdnas.evaluation.answers import OUTPUTS_STEP
 from kdnas.exporting.export import export
 from kdnas.exporting.onnx import _teacher_entries
 from kdnas.exporting.readme import table_lines
@@ -164,6 +165,30 @@ def test_the_teachers_outputs_are_read_in_the_order_of_the_label_map(run: Run) -
     rows = export(changed, ["onnx"])["models"]
     teachers = [row["scores"] for row in rows if row["model"] == "teacher"]
     assert teachers == [{"accuracy": 1.0}] * 2
+
+
+def test_a_given_teacher_is_scored_in_the_unit_of_the_labels(run: Run) -> None:
+    """A head that was trained on labels a hundredth as large, which the run took into it."""
+    torch.manual_seed(0)
+    given = AutoModelForSequenceClassification.from_config(small_config("bert", num_labels=1))
+    folder = run.folder.parent / "given"
+    given.save_pretrained(folder)
+    small_tokenizer().save_pretrained(folder)
+    labels = (100 * logits_of(given.eval())[:, 0] + 7).tolist()
+    rows = [json.dumps({"text": t, "score": x}) for t, x in zip(TEXTS, labels, strict=True)]
+    data = run.folder.parent / "data" / "t"
+    data.mkdir(parents=True)
+    for split in ("train", "validation"):
+        (data / f"{split}.jsonl").write_text("\n".join(rows) + "\n")
+    entry = {"type": "regression", "text": "text", "label": "score"}
+    changes = {"teacher": str(folder), "task": "t", "tasks": {"t": entry}, "data_dir": data.parent}
+    settings = Settings.model_validate(run.settings.model_dump() | changes)
+    changed, spec = Run(run.folder, settings), load_spec("t", settings.tasks)
+    before = [one.scores["mae"] for one in _teacher_entries(changed, spec)]
+    assert min(before) > 5
+    changed.step(OUTPUTS_STEP, {"teacher": str(folder)}).get(lambda: {"unit": [7, 100]})
+    after = [one.scores["mae"] for one in _teacher_entries(changed, spec)]
+    assert max(after) < 1e-3
 
 
 def test_the_teacher_has_its_own_inputs(run: Run) -> None:

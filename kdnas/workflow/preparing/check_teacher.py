@@ -8,8 +8,8 @@ import numpy as np
 
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
+from kdnas.evaluation.answers import OUTPUTS_STEP, keep_threshold, threshold_for
 from kdnas.evaluation.answers import STEP as THRESHOLD_STEP
-from kdnas.evaluation.answers import keep_threshold, threshold_for
 from kdnas.evaluation.scores import baseline, scores_and_intervals, scores_of_logits
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
@@ -18,7 +18,7 @@ from kdnas.runtime.shown import shown
 from kdnas.tasks.metrics import answers_of, not_told
 from kdnas.tasks.types import THRESHOLD, UNSCALED, LabelScale, threshold_of
 from kdnas.teachers.fine_tune import scale_of
-from kdnas.teachers.head import scale_outputs, to_standard_units
+from kdnas.teachers.head import to_label_units, to_standard_units
 from kdnas.teachers.load import Teacher
 from kdnas.workflow.preparing.floor import floor
 from kdnas.workflow.preparing.inputs import Inputs
@@ -28,7 +28,7 @@ from kdnas.workflow.preparing.selection_rows import selection_rows
 ROWS = 2000
 # Rows that a teacher writes texts for before it writes all of them.
 SAMPLE = 64
-STEP, SCORES = "teacher outputs", "evaluate teacher"
+SCORES = "evaluate teacher"
 
 
 def fit_outputs(context: Context, inputs: Inputs, teacher: Teacher, *, given: bool) -> None:
@@ -57,7 +57,7 @@ def fit_outputs(context: Context, inputs: Inputs, teacher: Teacher, *, given: bo
     if given and inputs.data.spec.task_type.has_outputs:
         key = {"teacher": inputs.source, "label_map": context.settings.label_map}
         key["metric"] = inputs.data.spec.metrics[0]
-        found = run_step(context, STEP, key, lambda: _compare(context, inputs, teacher))
+        found = run_step(context, OUTPUTS_STEP, key, lambda: _compare(context, inputs, teacher))
         if found["order"] and not context.settings.force:
             raise _wrong_order(inputs, teacher, found)
         unit = LabelScale(*found["unit"])
@@ -66,7 +66,7 @@ def fit_outputs(context: Context, inputs: Inputs, teacher: Teacher, *, given: bo
                 "the teacher's outputs are in another unit than the labels: on training rows a "
                 f"label is {unit.spread:g} times its output, {unit.mean:+g}; taken into its head"
             )
-            scale_outputs(teacher.model, unit.spread, unit.mean)
+            to_label_units(teacher.model, unit)
     to_standard_units(teacher.model, scale)
     teacher.scale = scale
 
