@@ -228,7 +228,9 @@ def state_key(job: RecipeRun, candidate: Candidate, stages: Sequence[Stage]) -> 
         **lower,
         **({"teacher_folds": settings.teacher_folds} if own else {}),
         "candidate": candidate.params,
-        "stages": [_stage_key(stage, settings) for stage in stages],
+        "stages": [
+            {**_longer_key(stage, settings), **stage_key(stage, settings)} for stage in stages
+        ],
         "inherit": settings.inherit,
         "seed": settings.seed,
     }
@@ -263,7 +265,14 @@ def _weights_key(settings: Settings, stage: Stage) -> dict[str, str]:
     return {"class_weights": settings.class_weights} if weighs else {}
 
 
-def _stage_key(stage: Stage, settings: Settings) -> dict[str, Any]:
+def _longer_key(stage: Stage, settings: Settings) -> dict[str, bool]:
+    """Whether small students train longer by a stage."""
+    longer = settings.more_epochs and stage.data == "task" and not stage.is_general
+    return {"more_epochs": True} if longer else {}
+
+
+def stage_key(stage: Stage, settings: Settings) -> dict[str, Any]:
+    """All of a stage, and of the settings beside it, that decides how it trains a student."""
     schedule = schedule_of(stage, settings)
     options = {
         name: loss_options(name, stage, settings).model_dump(mode="json")
@@ -272,9 +281,7 @@ def _stage_key(stage: Stage, settings: Settings) -> dict[str, Any]:
     # What was made before the key existed is found.
     later = {"decoder_losses"}
     later |= {name for name in ("freeze_student", "word_dropout") if not getattr(stage, name)}
-    longer = settings.more_epochs and stage.data == "task" and not stage.is_general
     return {
-        **({"more_epochs": True} if longer else {}),
         **_weights_key(settings, stage),
         **stage.model_dump(mode="json", include={*Stage.model_fields} - later),
         "batch_size": schedule.batch_size,

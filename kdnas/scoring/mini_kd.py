@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 from zipfile import is_zipfile
 
 from kdnas.config import Settings, settings_of
@@ -18,6 +19,7 @@ from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import heldout_losses
 from kdnas.files.curves import MINI_KD, Record, forget
 from kdnas.measure.quiet import computing
+from kdnas.recipes.full import stage_key
 from kdnas.recipes.stages import (
     has_views,
     in_standard_units,
@@ -144,6 +146,19 @@ class MiniKD:
             title: Names the student where progress is shown and recorded.
         """
         return self._scored(state, recipe, vocabulary, until, checkpoint, title)[0]
+
+    def key_of(self, candidate: Candidate) -> dict[str, Any]:
+        """All that decides a candidate after its short run, beside its teacher and the proxy."""
+        settings = self.settings_of(candidate.recipe)
+        lower = {"lower_rates": True} if candidate.pruning and settings.lower_rates else {}
+        return {
+            **lower,
+            "candidate": candidate.params,
+            "stages": [stage_key(stage, settings) for stage in settings.short_stages],
+            "limits": [settings.mini_epochs, settings.mini_steps, settings.mini_seconds],
+            "inherit": settings.inherit,
+            "seed": settings.seed,
+        }
 
     def heldout_loss(self, state: StudentState) -> float:
         """What scores candidates, 1 less the score: of a student as it is."""

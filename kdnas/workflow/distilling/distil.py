@@ -143,13 +143,14 @@ def after_mini_kd(
 ) -> StudentState:
     """A student after its short training: the trial's where it was saved, else trained now.
 
-    What is trained now is kept in `work`, so that a run that is stopped goes on from it.
+    What is trained now is kept in `work`, so that a run that is stopped goes on from it; with
+    other settings of the short run it is trained anew.
     """
     folder = prepared.context.run.folder / "trials" / str(trial)
     saved = state_artifact(folder, candidate.params)
     if trial is not None and saved.done():
         return saved.read()
-    kept = state_artifact(work / SHORT, candidate.params)
+    kept = state_artifact(work / SHORT, prepared.mini.key_of(candidate))
     if kept.done():
         return kept.read()
     state = prepared.mini.start(candidate)

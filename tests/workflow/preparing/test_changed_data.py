@@ -25,6 +25,7 @@ from kdnas.recipes import full
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.plan import Plan
+from kdnas.scoring.mini_kd import MiniKD
 from kdnas.study.attributes import FINGERPRINTS
 from kdnas.workflow.distilling import distil
 from kdnas.workflow.pipeline import find_student, plan_search, work_on_study
@@ -189,3 +190,20 @@ def test_a_teacher_that_was_replaced_leaves_nothing_that_students_learnt_of_it(
         patched.setattr(distil, "after_mini_kd", interrupt)
         go_on(run, teacher_epochs=1.0)
     assert not [*run.folder.glob("work/**/*")]
+
+
+def test_a_short_training_with_other_settings_is_done_again(
+    make_one: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, trained = MiniKD.train, list[float]()
+
+    def noted(mini: MiniKD, *args: Any, **named: Any) -> float:
+        trained.append(mini.settings.mini_epochs)
+        return train(mini, *args, **named)
+
+    monkeypatch.setattr(MiniKD, "train", noted)
+    monkeypatch.setattr(full, "train_by_stage", interrupt)  # behind mini-KD
+    run = make_one(recipe="states", mini_epochs=0.25)
+    for changes in ({}, {"mini_epochs": 0.5}, {"mini_epochs": 0.5}):
+        go_on(run, **changes)
+    assert trained == [0.25, 0.5]
