@@ -96,11 +96,13 @@ class Sources:
 
     @cached_property
     def known_words(self) -> dict[str, int]:
-        """The words that are one token of the vocabulary."""
-        tokenizer = self.tokenizer
+        """The words that are one token of the vocabulary, and that the masked LM has learnt."""
+        assert self.masked_lm is not None, "who asks for them fills in masks"
+        tokenizer, known = self.tokenizer, self.masked_lm.known
         ids = sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
         words = dict.fromkeys(tokenizer.decode([i]).strip() for i in ids)
-        return self._single_tokens([word for word in words if word and is_plain_word(word)])
+        single = self._single_tokens([word for word in words if word and is_plain_word(word)])
+        return {word: token for word, token in single.items() if token < known}
 
     def spans(self, text: str) -> list[Span]:
         """Where the words of a text are."""

@@ -12,6 +12,7 @@ from transformers import AutoModelForMaskedLM
 
 from kdnas.runtime.device import Runtime
 from kdnas.teachers.load import load_config, load_tokenizer, load_weights
+from kdnas.teachers.tokenizer import fit_embeddings, vocabulary_size
 
 # Texts at a time: their logits over the whole vocabulary are large.
 BATCH = 8
@@ -29,10 +30,19 @@ def has_masked_lm(name: str) -> bool:
 
 @dataclass
 class MaskedLM:
-    """Predicts masked words."""
+    """Predicts masked words.
+
+    Attributes:
+        model: With the head.
+        tokenizer: Its own.
+        known: Tokens that the checkpoint has embeddings of; those added to its tokenizer follow.
+        length: Tokens at which texts are cut.
+        runtime: Where it runs.
+    """
 
     model: Any
     tokenizer: Any
+    known: int
     length: int
     runtime: Runtime
 
@@ -50,8 +60,10 @@ class MaskedLM:
         model, info = load_weights(AutoModelForMaskedLM.from_pretrained, name)
         if info["missing_keys"]:
             return None
+        tokenizer, known = load_tokenizer(name), int(model.config.vocab_size)
+        fit_embeddings(model, tokenizer, vocabulary_size(name, model.config, tokenizer))
         model.eval().to(runtime.device)
-        return cls(model, load_tokenizer(name), length, runtime)
+        return cls(model, tokenizer, known, length, runtime)
 
     @torch.no_grad()
     def logits(self, texts: Sequence[str], tokens: Sequence[int]) -> list[Tensor]:

@@ -314,6 +314,21 @@ def test_texts_with_masks_of_their_own_stay(filler: Path, runtime: Runtime) -> N
     assert set(drawn("refill", source)) == set(source.rows)
 
 
+def test_a_word_without_an_embedding_is_read_and_never_filled_in(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    tokenizer = small_tokenizer()
+    config = small_config(vocab_size=len(tokenizer))
+    tokenizer.add_tokens(["kubernetes"])
+    for part in (tokenizer, AutoModelForMaskedLM.from_config(config)):
+        part.save_pretrained(tmp_path)
+    source = Sources([("the cat sees the dog and kubernetes", None)], tokenizer, table())
+    source.masked_lm = MaskedLM.load(str(tmp_path), 32, runtime)
+    texts = [text for text, _ in drawn("refill", source)]
+    assert len({*texts}) > 1 and all("kubernetes" not in text[:-10] for text in texts)
+    assert "cat" in source.known_words and "kubernetes" not in source.known_words
+
+
 def test_a_checkpoint_without_a_masked_lm_head_is_told(
     teacher_folder: Path, filler: Path, runtime: Runtime, tmp_path: Path
 ) -> None:
