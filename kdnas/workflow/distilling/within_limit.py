@@ -31,7 +31,7 @@ from kdnas.workflow.distilling.distil import FullTraining, finalist_step
 from kdnas.workflow.distilling.measure import measured
 from kdnas.workflow.distilling.train_side_by_side import train_side_by_side
 from kdnas.workflow.preparing.prepare import Prepared
-from kdnas.workflow.preparing.records import recipe_record
+from kdnas.workflow.preparing.records import method_of
 
 Timed = tuple[Winner, float | None]  # a trial, and its speed-up if it was timed again
 T = TypeVar("T")
@@ -292,9 +292,9 @@ def _timed(prepared: Prepared, candidates: Sequence[Candidate], where: Where) ->
 
 
 def _in_effect(settings: Settings, candidate: Candidate) -> object:
-    """What a candidate comes to: recipes of other names may have the same stages."""
+    """What a candidate comes to: recipes of other names may train alike."""
     params = {name: value for name, value in candidate.params.items() if name != "recipe"}
-    return params, recipe_record(settings_of(settings, candidate.recipe))
+    return params, method_of(settings_of(settings, candidate.recipe))
 
 
 def _put_beside(prepared: Prepared, winner: Winner, folder: Path) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from kdnas.config import Settings, settings_of
 from kdnas.config.choices import STATIC
-from kdnas.config.groups import OF_A_RECIPE, PLAIN_RECIPE
 from kdnas.config.offer import EVERY, why_not_offered
 from kdnas.config.recipe_file import built_in_names, find_recipe
 from kdnas.errors import KdnasError
@@ -19,10 +18,8 @@ from kdnas.space import AnyArchitecture, SearchSpace
 from kdnas.students.static import check_static
 from kdnas.tasks import TaskType
 from kdnas.teachers.trained_head import has_head
-from kdnas.workflow.preparing.records import recipe_record
+from kdnas.workflow.preparing.records import method_of
 
-# What recipes set beside their stages.
-OF_A_METHOD = tuple({*OF_A_RECIPE} - {"stages", "after_mini_kd", *PLAIN_RECIPE})
 LEAST = 2  # of one recipe alone, there is nothing to choose
 
 
@@ -40,7 +37,9 @@ def usable_recipes(
     found, left = list[str](), dict[str, str]()
     for name in settings.offered:
         own = settings_of(settings, name)
-        same = next((n for n in found if _alike(settings_of(settings, n), own)), None)
+        same = next(
+            (n for n in found if method_of(settings_of(settings, n)) == method_of(own)), None
+        )
         if same and settings.recipes == EVERY:
             left[name] = f"it does what {same} does"
             continue
@@ -79,12 +78,6 @@ def with_usable_recipes(
     names = usable_recipes(settings, space, data, config)
     static = [name for name in names if _is_static(settings, name)]
     return space.with_recipes([name for name in names if name not in static], static)
-
-
-def _alike(one: Settings, other: Settings) -> bool:
-    """Whether two recipes train alike: their stages are the same, and what else a recipe sets."""
-    stages = recipe_record(one) == recipe_record(other)
-    return stages and all(getattr(one, n) == getattr(other, n) for n in OF_A_METHOD)
 
 
 def _is_static(settings: Settings, name: str) -> bool:

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from kdnas.config import Settings, every_recipe, settings_of
+from kdnas.config.groups import OF_A_RECIPE, PLAIN_RECIPE
 from kdnas.files.artifact import key_of
 from kdnas.space import Candidate
+
+# What recipes set beside their stages.
+OF_A_METHOD = tuple({*OF_A_RECIPE} - {"stages", "after_mini_kd", *PLAIN_RECIPE})
 
 
 def record_of(
@@ -31,6 +35,11 @@ def recipe_record(settings: Settings) -> list[dict[str, Any]]:
         stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.full_stages
     )
     return [{**stage, **weighed} for stage in stages]
+
+
+def method_of(settings: Settings) -> object:
+    """Equal for recipes that train alike: their stages, and what else they set, are the same."""
+    return recipe_record(settings), [getattr(settings, name) for name in OF_A_METHOD]
 
 
 def beside_stages(settings: Settings) -> dict[str, Any]:

@@ -6,13 +6,16 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pytest
 from conftest import Said
 
+from kdnas.config import load_settings
 from kdnas.files.artifact import key_of
 from kdnas.space import Architecture, Candidate
 from kdnas.study.winner import Winner
@@ -144,3 +147,25 @@ def test_the_first_finalist_leaves_the_student_of_another_in_its_place(tmp_path:
     assert folders(None, number=1) == ["trial-5", "trial-3"]
     steps = [one.step for one in within_limit._trainings([first, second], place(None), 0)]
     assert steps == ["distil", "distil finalist 2"]
+
+
+def test_recipes_that_differ_beside_their_stages_have_students_of_their_own(tmp_path: Path) -> None:
+    stage = {
+        "name": "one",
+        "data": "task",
+        "losses": {"task": 1, "hidden": 1},
+        "epochs": 1,
+        "lr": 0.001,
+    }
+    each = {"warm": {}, "cold": {"inherit": False}, "copy": {}, "skip": {"mapping": "skip"}}
+    for name, own in each.items():
+        (tmp_path / f"{name}.yaml").write_text(json.dumps({"stages": [stage], **own}))
+    names = ",".join(str(tmp_path / f"{name}.yaml") for name in each)
+    settings = load_settings((), {"recipes": names})
+    shape = Candidate(Architecture(1, 2, 16, 32, "gelu"))
+    given = [Winner(replace(shape, recipe=name), i) for i, name in enumerate(each)]
+    prepared: Any = SimpleNamespace(context=SimpleNamespace(settings=settings))
+    where: Any = None  # nothing is timed
+    timed = [(one, None) for one in given]
+    found = [one for one, _ in within_limit._fast_enough(prepared, timed, None, where, {})]
+    assert [one.candidate.recipe for one in found] == ["warm", "cold", "skip"]
