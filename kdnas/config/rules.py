@@ -12,7 +12,7 @@ from kdnas.config.groups import AGAINST_A_SHAPE, AGAINST_PRUNING, PLAIN_RECIPE, 
 from kdnas.config.names import split
 from kdnas.config.recipe import LEAST_EPOCHS, problem_of
 from kdnas.config.values import Values
-from kdnas.config.vocabulary import problem_of_names
+from kdnas.config.vocabulary import TEACHERS, problem_of_names
 from kdnas.runtime.shown import shown
 
 
@@ -31,6 +31,7 @@ def _problems(settings: Values) -> Iterator[str | None]:
     yield _of_rungs(settings)
     yield problem_of_names(settings.vocabulary_names)
     yield _of_offer(settings)
+    yield _of_masks(settings)
     yield problem_of(settings.stages, settings.corpus)
     yield problem_of_black_box(dict(settings), settings.full_stages)
     yield _of_stages(settings)
@@ -212,10 +213,16 @@ def _of_offer(settings: Values) -> str | None:
             f"invalid --mini-score {settings.mini_score}: it does not compare {several}; with "
             f"several --{several} the score is {AGREEMENT}: leave --mini-score out",
         ),
-        (
-            settings.vocabularies and settings.mask_probability,
-            f"invalid --mask-probability {settings.mask_probability}: with several "
-            "--vocabularies, candidates are scored on whole texts; leave it out",
-        ),
     )
     return next((text for wrong, text in problems if wrong), None)
+
+
+def _of_masks(settings: Values) -> str | None:
+    """The teacher answers masked rows; students read theirs anew, by their own vocabulary."""
+    smaller = next((name for name in settings.vocabulary_names if name != TEACHERS), None)
+    if not (settings.mask_probability and smaller and settings.scores_agreement):
+        return None
+    return (
+        f"invalid --mask-probability {settings.mask_probability}: for {AGREEMENT}, students with "
+        f"vocabulary {smaller} are scored on whole texts; leave it out"
+    )

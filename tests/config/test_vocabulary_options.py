@@ -68,7 +68,15 @@ def test_a_run_reads_its_own_settings_again(tmp_path: Path) -> None:
         ),
         (
             {"vocabularies": "teacher,task", "mask_probability": 0.1},
-            "invalid --mask-probability 0.1: with several --vocabularies",
+            "invalid --mask-probability 0.1: for agreement, students with vocabulary task are",
+        ),
+        (
+            {"vocabulary": "task", "recipes": "default,pkd", "mask_probability": 0.3},
+            "invalid --mask-probability 0.3: for agreement, students with vocabulary task are",
+        ),
+        (
+            {"vocabulary": "task-2", "mini_score": "agreement", "mask_probability": 0.3},
+            "invalid --mask-probability 0.3: for agreement, students with vocabulary task-2 are",
         ),
         (
             {"vocabularies": "teacher,task", "architecture": "half"},
@@ -80,3 +88,8 @@ def test_contradictions_are_refused_in_one_line(given: dict[str, Any], message: 
     with pytest.raises(KdnasError) as caught:
         load_settings(None, given)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_masks_suit_a_smaller_vocabulary_that_is_scored_by_hidden_states() -> None:
+    given = {"vocabulary": "task", "mask_probability": 0.3}
+    assert load_settings(None, given).mask_probability == 0.3
