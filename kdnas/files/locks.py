@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from kdnas.runtime.console import say
 
 DAY = 24 * 3600.0
 SAY_AFTER = 10.0
+# What a file system without locks answers: a network's whose service is off, or one of a program.
+NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 
 
 @contextmanager
@@ -43,7 +46,9 @@ def file_lock(
             or f"waited {timeout:g} s: {waiting_for} and holds {path}; end that process, or run "
             "this command again when it is done"
         ) from None
-    except NotImplementedError:
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise
         raise KdnasError(
             f"cannot lock {path}: its file system has no file locks; choose a folder on another one"
         ) from None

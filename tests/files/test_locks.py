@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import threading
 from pathlib import Path
 
@@ -44,6 +47,23 @@ def test_a_long_wait_is_announced(
     threading.Timer(0.5, lock.release).start()
     with file_lock(tmp_path / "a.lock", DOES, timeout=20):
         assert f"waiting: {DOES}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_in_one_line(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    path = tmp_path / "a.lock"
+    said = f"cannot lock {path}: its file system has no file locks; choose a folder on another one"
+    with pytest.raises(KdnasError, match=f"^{re.escape(said)}$"), file_lock(path, DOES, 0):
+        pass
+    number = errno.EIO
+    with pytest.raises(OSError, match="Input/output"), file_lock(path, DOES, 0):
+        pass
 
 
 def test_no_lock_of_the_package_waits_for_ever() -> None:
