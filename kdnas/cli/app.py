@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -27,7 +26,12 @@ from kdnas.cli.search import distill, resume, search, space, worker
 from kdnas.config.read import in_our_words
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import TOO_LARGE, lacks_room
-from kdnas.runtime.environment import check_environment, flush_streams, prepare_process
+from kdnas.runtime.environment import (
+    check_environment,
+    flush_streams,
+    is_launched,
+    prepare_process,
+)
 from kdnas.runtime.interrupt import exit_code, listening, message
 from kdnas.runtime.plugins import load_plugins
 from kdnas.runtime.shown import one_line, remember_secrets, shown
@@ -92,15 +96,23 @@ def _overview(context: typer.Context) -> Iterator[str]:
 def main() -> None:
     """Entry point, also of each process that `accelerate launch` starts."""
     prepare_process()
-    if "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from kdnas.runtime.distributed import lead_or_follow
-
-        load_plugins()  # the processes that follow do not come to run()
-        sys.exit(lead_or_follow(run))
-    code = run()
+    for word in sys.argv:
+        remember_secrets(word)
+    code = _in_words(_start)
     with suppress(KdnasError):
         flush_streams()
     sys.exit(code)
+
+
+def _start() -> int:
+    """Runs the command line in a process that stands alone or leads; others end within."""
+    check_environment()
+    load_plugins()  # the processes that follow do not come to run()
+    if not is_launched():
+        return run()
+    from kdnas.runtime.distributed import lead_or_follow
+
+    return lead_or_follow(run)
 
 
 def run() -> int:
@@ -108,17 +120,22 @@ def run() -> int:
 
     Where no student keeps a hard limit, the code is 3.
     """
-    for word in sys.argv:
-        remember_secrets(word)
+    return _in_words(_command)
+
+
+def _command() -> int:
+    with listening():
+        code = app(standalone_mode=False)
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt
+    flush_streams()
+    return code if isinstance(code, int) else 0
+
+
+def _in_words(work: Callable[[], int]) -> int:
+    """The exit code of some work, whose errors that are no mistake of ours are said in one line."""
     try:
-        check_environment()
-        load_plugins()
-        with listening():
-            code = app(standalone_mode=False)
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt
-        flush_streams()
-        return code if isinstance(code, int) else 0
+        return work()
     except UsageError as error:
         return _failed(_of_usage(error))
     except KdnasError as error:

@@ -28,8 +28,9 @@ LOGGERS = ("torch", "transformers", "huggingface_hub", "datasets", "fsspec", "ur
 # Whoever read our output has gone: a pipe that is closed, a terminal that hung up.
 GONE = {errno.EPIPE, errno.EIO}
 
-# What tells the processes of a team apart.
-LAUNCHED = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
+# What tells the processes of a team apart, and where they find the first one.
+OF_A_PROCESS = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
+OF_THE_FIRST = ("MASTER_ADDR", "MASTER_PORT")
 
 _THREADS = re.compile(r"\s*\d{1,4}\s*(,\s*\d{1,4}\s*)*")
 
@@ -75,16 +76,27 @@ def check_environment() -> None:
 
 def _check_launch() -> None:
     """Refuses half of what `accelerate launch` sets for the processes of a team."""
-    given = {name: value for name in LAUNCHED if (value := os.environ.get(name))}
-    for name, value in given.items():
-        if not re.fullmatch(r"\d{1,6}", value):
-            raise KdnasError(f"invalid {name} {quoted(value)}: expected a whole number; unset it")
-    if int(given.get("WORLD_SIZE", "1")) > 1 and len(given) < len(LAUNCHED):
-        missing = ", ".join(name for name in LAUNCHED if name not in given)
+    for name in OF_A_PROCESS:
+        _check_number(name)
+    if not is_launched():
+        return
+    _check_number("MASTER_PORT")
+    if missing := [name for name in (*OF_A_PROCESS, *OF_THE_FIRST) if not os.environ.get(name)]:
         raise KdnasError(
-            f"WORLD_SIZE is {given['WORLD_SIZE']}, but there is no {missing}; start several "
-            "processes with accelerate launch, or unset WORLD_SIZE"
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but there is no {', '.join(missing)}; "
+            "start several processes with accelerate launch, or unset WORLD_SIZE"
         )
+
+
+def _check_number(name: str) -> None:
+    value = os.environ.get(name)
+    if value and not re.fullmatch(r"\d{1,6}", value):
+        raise KdnasError(f"invalid {name} {quoted(value)}: expected a whole number; unset it")
+
+
+def is_launched() -> bool:
+    """Whether this process is one of a team of several, in an environment that was checked."""
+    return int(os.environ.get("WORLD_SIZE") or 1) > 1
 
 
 class _Patient(TextIOWrapper):

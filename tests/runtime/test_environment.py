@@ -182,12 +182,18 @@ def test_ends_with_a_word_and_the_code_of_the_signal(number: signal.Signals) -> 
         assert process.stderr.read() == b"kdnas: interrupted; continue with: kdnas wait\n"
 
 
+RANKS = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"WORLD_SIZE": "abc"}, "invalid WORLD_SIZE 'abc': expected a whole number"),
         ({"LOCAL_RANK": "-1"}, "invalid LOCAL_RANK '-1': expected a whole number"),
         ({"WORLD_SIZE": "2", "RANK": "0"}, "WORLD_SIZE is 2, but there is no LOCAL_RANK"),
+        (RANKS, "WORLD_SIZE is 2, but there is no MASTER_ADDR, MASTER_PORT; start several"),
+        ({**RANKS, "MASTER_ADDR": "here"}, "WORLD_SIZE is 2, but there is no MASTER_PORT;"),
+        ({**RANKS, "MASTER_PORT": "x"}, "invalid MASTER_PORT 'x': expected a whole number"),
     ],
 )
 def test_half_of_a_launch_is_refused(
@@ -197,3 +203,37 @@ def test_half_of_a_launch_is_refused(
         monkeypatch.setenv(name, value)
     with pytest.raises(KdnasError, match=said):
         check_environment()
+
+
+def test_a_port_is_of_no_interest_to_a_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"MASTER_PORT": "tcp://10.0.0.1:80", "WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    check_environment()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"LOCAL_RANK": "0", "WORLD_SIZE": ""}, "kdnas 0"),
+        ({"LOCAL_RANK": "0", "WORLD_SIZE": "x"}, "kdnas: invalid WORLD_SIZE 'x': expected a"),
+        ({"LOCAL_RANK": "0", "WORLD_SIZE": "2"}, "kdnas: WORLD_SIZE is 2, but there is no RANK,"),
+    ],
+)
+def test_a_command_tells_of_half_a_launch_in_one_line(
+    given: dict[str, str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from kdnas.cli.app import main
+
+    monkeypatch.setattr("sys.argv", ["kdnas", "--version"])
+    monkeypatch.setattr("kdnas.cli.app.prepare_process", lambda: None)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr()
+    assert ended.value.code == (2 if said.startswith("kdnas:") else 0)
+    [line] = (told.out + told.err).splitlines()
+    assert line.startswith(said)
