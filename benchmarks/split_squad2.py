@@ -34,8 +34,8 @@ def main() -> None:
     parser.add_argument("--questions", type=a_count, default=3000, help="of the file of SQuAD 1.1")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    articles = _articles_of(args.part)
-    others = _articles_of(args.answered) if args.answered else []
+    articles = _articles_of(args.part, "2.0", ("is_impossible",))
+    others = _articles_of(args.answered, "1.1") if args.answered else []
     splits = split(articles, others, args.questions)
     folder = args.out / "squad2"
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,11 +73,27 @@ def split(
     return {"train": train, "dev": articles[EVERY - 1 :: EVERY]}
 
 
-def _articles_of(path: Path) -> list[Article]:
+def _articles_of(path: Path, version: str, fields: tuple[str, ...] = ()) -> list[Article]:
+    """The articles in a file, whose questions all have some fields.
+
+    Raises:
+        KdnasError: It is no file of SQuAD, or not of this version.
+    """
     try:
         articles: list[Article] = json.loads(path.read_text(encoding="utf-8"))["data"]
+        for number, article in enumerate(articles, 1):
+            questions = _questions(article)
+            parts = [(article, ("title",)), *((one, fields) for one in questions)]
+            if lacking := [name for part, names in parts for name in names if name not in part]:
+                raise KdnasError(
+                    f"article {number} of {path} has no {lacking[0]}; "
+                    f"give a file of SQuAD {version}"
+                )
     except (ValueError, LookupError, TypeError) as error:
-        raise KdnasError(f"{path} is no file of SQuAD: expected an object with data") from error
+        raise KdnasError(
+            f"{path} is no file of SQuAD: expected an object with data, which is articles with "
+            "paragraphs of questions (qas)"
+        ) from error
     return articles
 
 

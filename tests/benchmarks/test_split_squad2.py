@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +48,25 @@ def test_files_that_share_an_article_and_too_few_articles_are_refused() -> None:
         split(articles, [article("a2", 1)], 1)
     with pytest.raises(KdnasError, match="3 articles: expected 4 or more"):
         split(articles[:3], [], 1)
+
+
+def test_files_of_another_form_are_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import split_squad2
+
+    part, out = tmp_path / "part.json", tmp_path / "out"
+    monkeypatch.setattr(sys, "argv", ["split_squad2.py", str(part), "--out", str(out)])
+
+    def refused(articles: list[Any], told: str) -> None:
+        part.write_text(json.dumps({"data": articles}))
+        with pytest.raises(SystemExit, match=told) as ended:
+            split_squad2.main()
+        assert ended.value.code == 2 and not out.exists()
+
+    older = [article(f"a{number}", 1) for number in range(4)]
+    refused(older, "article 1 of .* has no is_impossible; give a file of SQuAD 2.0")
+    whole = [split_squad2._with_answers(one) for one in older]
+    untitled = {key: value for key, value in whole[1].items() if key != "title"}
+    refused([whole[0], untitled, *whole[2:]], "article 2 of .* has no title; give")
+    refused([*whole[:3], {"title": "a"}], "is no file of SQuAD")
