@@ -33,7 +33,7 @@ from scipy.stats import wilcoxon
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.files.atomic import read_json, write_json
+from kdnas.files.atomic import append_line, read_json, write_json
 from kdnas.study.attributes import LESSONS
 from kdnas.study.lessons import MOST, EarlierStudy, make_lessons
 from kdnas.study.samplers import SAMPLERS
@@ -82,8 +82,7 @@ def main() -> None:
                 tables[name], given, key["objective"], key["sampler"], key["seed"], args
             )
             done[_identity(key)] = key | found
-            with file.open("a") as out:
-                out.write(json.dumps(key | found) + "\n")
+            append_line(file, json.dumps(key | found))
     rows = figures([done[_identity(key)] for key in asked], list(searched), args)
     print("\n".join(lines(rows)))
     if args.json:

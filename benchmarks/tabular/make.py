@@ -22,6 +22,8 @@ import numpy as np
 import pandas as pd
 
 from kdnas.config import load_settings
+from kdnas.files.atomic import append_line
+from kdnas.files.lines import json_lines
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.costs import NUMBERS
 from kdnas.space import Candidate
@@ -69,8 +71,7 @@ def make_table(
             continue
         same = (row for one, row in done.items() if one.architecture == candidate.architecture)
         row = evaluate(pipeline, candidate, folder / f"part-{part}.pt", next(same, None))
-        with rows_file.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append_line(rows_file, json.dumps(row))
         print(f"{number + 1}/{len(todo)}  {candidate.label}  {row['loss']:.4f}", flush=True)
     if csv:
         frame = pd.DataFrame(_rows(rows_file))
@@ -106,7 +107,8 @@ def _order(pipeline: Stepwise) -> list[Candidate]:
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    """What is done, but for a line that a kill cut short."""
+    return [*json_lines(file)]
 
 
 if __name__ == "__main__":

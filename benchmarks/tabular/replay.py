@@ -4,7 +4,8 @@
 
 Samplers propose as they do in a search; loss and latency come from the table. Every finished search
 is kept in OUT.jsonl, so that the command can be stopped and repeated; `--part 0/2` and `--part 1/2`
-share the work between two processes. Delete that file when a sampler has changed. With `--picks` a
+share the work between two processes. Figures are of the searches that are asked for, as far as they
+are done. Delete that file when a sampler has changed. With `--picks` a
 search begins, as kdnas's own do, with shapes that a person would pick. `--json` writes the entry
 `replay`.
 """
@@ -17,7 +18,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from summary import RANDOM_TIMES, summarise, to_markdown
 from tables import OBJECTIVES, Objective, Table, with_students
 
 from kdnas.errors import KdnasError
+from kdnas.files.atomic import append_line
+from kdnas.files.lines import json_lines
 from kdnas.space import Candidate
 from kdnas.study.samplers import SAMPLERS
 
@@ -40,6 +43,8 @@ from command_line import a_count, a_file, a_part, a_result, in_one_line, write_e
 
 COMPARED = ("random", "qmc", "nsga2", "tpe", "gp", NAME, "lstm")
 MOST_ASKED = 6
+# What a search is made of, beside its result.
+KEY = ("table", "sampler", "objective", "seed", "trials", "picks")
 
 
 def replay(
@@ -114,26 +119,16 @@ def main() -> None:
     objectives = with_students(table, args.objectives)
     if not objectives:
         raise KdnasError(f"nothing to search on {args.table}; give other --objectives")
-    # Seeds outermost: a run that was stopped has something of every sampler.
-    wanted = itertools.product(range(args.seeds), objectives, args.samplers)
+    asked = list(keys(objectives, args))
     part, parts = args.part
-    digest = hashlib.sha256(args.table.read_bytes()).hexdigest()[:12]
     file = args.json.with_suffix(".jsonl")
-    for seed, objective, sampler in itertools.islice(wanted, part, None, parts):
-        trials = args.trials * (RANDOM_TIMES if sampler == "random" else 1)
-        key = {"table": digest, "sampler": sampler, "objective": objective, "seed": seed}
-        key |= {"trials": trials} | ({"picks": args.picks} if args.picks else {})
-        if not any(key.items() <= search.items() for search in read(file)):
-            goal = OBJECTIVES[objective](table)
+    for key in asked[part::parts]:
+        if not done(file, [key]):
+            goal = OBJECTIVES[key["objective"]](table)
             begin = partial(_enqueue, table.picks(goal, args.picks))
-            search = replay(sampler, table, goal, seed, trials, begin)
-            with file.open("a") as out:
-                out.write(json.dumps(key | search) + "\n")
-    searches = [
-        search
-        for search in read(file)
-        if search["table"] == digest and search.get("picks", 0) == args.picks
-    ]
+            found = replay(key["sampler"], table, goal, key["seed"], key["trials"], begin)
+            append_line(file, json.dumps(key | found))
+    searches = done(file, asked)
     summary = summarise(searches, table, objectives, args.samplers, args.trials)
     write_entry(args.json, "replay", summary)
     print(to_markdown(summary))
@@ -141,9 +136,30 @@ def main() -> None:
         plot(searches, table, objectives, args.samplers, args.trials, args.html)
 
 
+def keys(objectives: Sequence[str], args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What names each search that is asked for."""
+    digest = hashlib.sha256(args.table.read_bytes()).hexdigest()[:12]
+    # Seeds outermost: a run that was stopped has something of every sampler.
+    wanted = itertools.product(range(args.seeds), objectives, args.samplers)
+    for seed, objective, sampler in wanted:
+        trials = args.trials * (RANDOM_TIMES if sampler == "random" else 1)
+        key = {"table": digest, "sampler": sampler, "objective": objective, "seed": seed}
+        yield key | {"trials": trials} | ({"picks": args.picks} if args.picks else {})
+
+
+def done(file: Path, asked: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The searches in a file that are asked for, each once; those of other options are left out."""
+    found = {_identity(search): search for search in read(file)}
+    return [found[_identity(key)] for key in asked if _identity(key) in found]
+
+
+def _identity(search: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(map(search.get, KEY))
+
+
 def read(file: Path) -> list[dict[str, Any]]:
-    """The searches in a file."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    """The searches in a file, but for what a kill cut short."""
+    return [*json_lines(file)]
 
 
 if __name__ == "__main__":

@@ -34,6 +34,31 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return files
 
 
+def test_replays_in_figures_are_those_that_are_asked_for(
+    tables: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import replay
+
+    monkeypatch.setattr(replay.Table, "picks", lambda *_: [])
+
+    out = tmp_path / "out.json"
+
+    def seeds_of(*more: object) -> int:
+        given = ["--samplers", "random", "--objectives", "reward-0.06", *map(str, more)]
+        places = ["--table", str(tables[0]), "--json", str(out)]
+        monkeypatch.setattr(sys, "argv", ["replay.py", *places, *given])
+        replay.main()
+        objective = json.loads(out.read_text())["replay"]["objectives"]["reward-0.06"]
+        return int(objective["samplers"]["random"]["seeds"])
+
+    file = out.with_suffix(".jsonl")
+    assert seeds_of("--seeds", 2, "--trials", 1) == 2
+    file.write_text(file.read_text()[:-9])  # a kill cut the last one short
+    assert seeds_of("--seeds", 2, "--trials", 1) == 2
+    assert seeds_of("--seeds", 1, "--trials", 1, "--picks", 1) == 1
+    assert seeds_of("--seeds", 1, "--trials", 2) == seeds_of("--seeds", 1, "--trials", 1) == 1
+
+
 @pytest.mark.slow
 def test_searches_learn_from_the_other_table_and_are_not_repeated(
     tables: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
