@@ -8,7 +8,7 @@ keep it. Shapes are drawn at random from the derived space until so many are bet
 and `--within` times it; among them is what a person would pick. Each is trained by the recipe of
 the run and scored on held-out training rows. RUN/fidelity.json then has what `kdnas fidelity`
 writes, so that `benchmarks/fidelity.py` scores the same students by other means. The command can be
-stopped and repeated; one that asks for other students is refused.
+stopped and repeated; one that asks for other students, or has other data, is refused.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from kdnas.space import Candidate
 from kdnas.space.known_shapes import hand_picked
 from kdnas.tasks import load_spec
 from kdnas.tasks.defaults import with_type_defaults
-from kdnas.workflow.preparing.inputs import with_latency_input
+from kdnas.workflow.preparing.inputs import check_same_data, with_latency_input
 
 Row = dict[str, Any]
 # The options that decide which students are drawn.
@@ -60,6 +60,7 @@ def main() -> None:
     settings = with_latency_input(with_type_defaults(settings, load_spec(args.task)))
     pipeline = Stepwise(Run.create(settings))
     pipeline.run.save()
+    check_same_data(pipeline.context, pipeline.data)
     file = args.out / "fidelity.json"
     asked = {name: getattr(args, name) for name in OF_CHOICE}
     known = kept(file, asked) or {

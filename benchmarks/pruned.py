@@ -48,7 +48,12 @@ from kdnas.workflow.distilling.assistants import assistants_of
 from kdnas.workflow.distilling.distil import distil, step_name
 from kdnas.workflow.distilling.measure import measured
 from kdnas.workflow.distilling.train_students import own_student, train_all, train_assistants
-from kdnas.workflow.preparing.inputs import load_given_teacher, read_inputs, with_latency_input
+from kdnas.workflow.preparing.inputs import (
+    check_same_data,
+    load_given_teacher,
+    read_inputs,
+    with_latency_input,
+)
 from kdnas.workflow.preparing.prepare import Prepared, prepare
 from kdnas.workflow.preparing.pruned import measure_pruning
 from kdnas.workflow.searching.hand_picked import pick_by_hand
@@ -165,9 +170,10 @@ def kept_cell(run: Run, like: Run, target: str, method: str) -> dict[str, Any] |
 
 
 def prepared_for(plan: Mapping[str, Any], args: Any, task: str, seed: int) -> Prepared:
-    """A run's teacher, space and proxy."""
+    """A run's teacher, space and proxy; raises KdnasError where its data changed."""
     context = open_context(Run.create(settings_of(plan, args, task, seed)))
     inputs = read_inputs(context)
+    check_same_data(context, inputs.data)
     return prepare(context, inputs, load_given_teacher(context, inputs))
 
 

@@ -7,7 +7,8 @@ A plan names tasks, students and variants (overrides of the settings); a student
 the teacher is pruned (`{pruning: ziplm, pruned_to_speedup: 4}`). Every student is trained by
 the same full KD as a search's winner. Results go to `OUT/results.jsonl`, one line each; what is
 there is not computed again, so that the command can be stopped and repeated, and run beside itself
-for other tasks (`--tasks`). A line that another plan made under the same name is refused. `--json
+for other tasks (`--tasks`). A line that another plan made under the same name is refused, as are
+other data than those that a folder began with. `--json
 docs/results.json` writes the retention, `student-quality`, of the tasks that have results, in place
 of what the file has: it is a mean over them. Speeds are beside the plan's teacher, on the first of
 these tasks. Its students are the variants that the plan marks with `final: true`: at 2, 4 and 8
@@ -35,26 +36,27 @@ from command_line import a_count, a_result, in_one_line, none_or_more, write_ent
 from plans import LISTS, read_plan, wanted_tasks
 from support.stepwise import Stepwise
 
-from kdnas.config import Settings, validated
-from kdnas.config.groups import PLAIN_RECIPE
+from kdnas.config import Settings, find_recipe, load_settings
 from kdnas.distillation.signals import LiveSignal
 from kdnas.errors import KdnasError
 from kdnas.evaluation.answers import settle_answers
 from kdnas.evaluation.scores import evaluate_model
-from kdnas.files.atomic import read_json
+from kdnas.files.atomic import append_line, read_json
+from kdnas.files.lines import json_lines
 from kdnas.recipes.full import run_recipe
 from kdnas.recipes.transfer_set import check_transfer, reads_transfer
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.agreement import heldout_agreement
 from kdnas.scoring.costs import FINAL, CostMeter, given_shape
 from kdnas.space import Architecture, Candidate, Pruning
+from kdnas.space.candidate import DEFAULT_RECIPE
 from kdnas.space.families import FIELDS
 from kdnas.students.pruning import PrunedStudents
 from kdnas.tasks import TaskSpec, load_spec
 from kdnas.tasks.defaults import with_type_defaults
 from kdnas.teachers.cache import hash_of
 from kdnas.workflow.preparing.floor import floor
-from kdnas.workflow.preparing.inputs import with_latency_input
+from kdnas.workflow.preparing.inputs import check_same_data, with_latency_input
 from kdnas.workflow.preparing.pruned import measure_pruning, pruned_students
 from kdnas.workflow.preparing.selection_rows import selection_rows
 
@@ -108,8 +110,7 @@ def run_plan(plan: dict[str, Any], args: argparse.Namespace, make: Make | None =
                 if seed < variant.get("seeds", args.seeds) and not is_done(file, key):
                     own = {"digest": digest_of(plan, task, variant)}
                     row = {**key, **own, **(make or result_of)(pipeline, plan, variant, seed)}
-                    with file.open("a") as stream:
-                        stream.write(json.dumps(row) + "\n")
+                    append_line(file, json.dumps(row))
                     print(json.dumps(row), flush=True)
     return file
 
@@ -162,12 +163,15 @@ def digest_of(plan: dict[str, Any], task: str, variant: dict[str, Any]) -> str:
     """Names what decides a cell, beside what its run folder refuses to change by itself."""
     own = {**(plan.get("settings") or {}), **(plan["tasks"][task] or {})}
     students, fixed = plan.get("students") or {}, plan.get("fixed") or {}
+    named = variant["settings"].get("recipe")
     decides = {
         "settings": variant["settings"],
         "student": students.get(variant.get("student")),
         "fixed": fixed.get(task),
         **{part: plan.get(part) for part in ("budget", "recipes", "search")},
         "changeable": {name: own[name] for name in OF_A_SEARCH if name in own},
+        # What it says today; lines from when plans' recipes were not read are of others.
+        **({"recipe": find_recipe(named).overlay} if named else {}),
     }
     return hash_of(decides)[:12]
 
@@ -196,7 +200,8 @@ def pipeline_of(task: str, plan: dict[str, Any], args: argparse.Namespace) -> St
     """A task's teacher and data, shared by all its students; its scores are kept beside it.
 
     Raises:
-        KdnasError: The plan has settings that no run can have, or no transfer set can be made.
+        KdnasError: The plan has settings that no run can have, no transfer set can be made, or the
+            data are not those of earlier commands.
     """
     given = {
         "task": task,
@@ -207,7 +212,7 @@ def pipeline_of(task: str, plan: dict[str, Any], args: argparse.Namespace) -> St
         **(plan.get("settings") or {}),
         **(plan["tasks"][task] or {}),
     }
-    settings = validated({k: v for k, v in given.items() if v is not None})
+    settings = load_settings((), {k: v for k, v in given.items() if v is not None})
     spec = load_spec(settings.task or task, settings.tasks)
     settings = with_latency_input(with_type_defaults(settings, spec))
     pipeline = Stepwise(Run.create(settings))
@@ -217,6 +222,7 @@ def pipeline_of(task: str, plan: dict[str, Any], args: argparse.Namespace) -> St
     changed = [with_changes(settings, spec, changes) for changes in own]
     if reading := next(filter(reads_transfer, changed), None):
         check_transfer(reading, pipeline.data)
+    check_same_data(pipeline.context, pipeline.data)  # from here on things are made of them
     model = pipeline.teacher.model
     pipeline.run.step("evaluate teacher", {}).get(lambda: pipeline.score(model))
     floor(pipeline.context, pipeline.inputs)
@@ -226,11 +232,11 @@ def pipeline_of(task: str, plan: dict[str, Any], args: argparse.Namespace) -> St
 def with_changes(settings: Settings, spec: TaskSpec, changes: Mapping[str, Any]) -> Settings:
     """A task's settings with those of a student, then the defaults of the task's type.
 
-    As in a search: stages take the place of what the plan says of the default recipe.
+    As in a search: a recipe, or stages, take the place of the plan's recipe.
     """
-    dropped = PLAIN_RECIPE if changes.get("stages") else ()
-    kept = {name: getattr(settings, name) for name in settings.model_fields_set - {*dropped}}
-    return with_type_defaults(validated({**kept, **changes}), spec)
+    kept = {name: getattr(settings, name) for name in settings.model_fields_set}
+    of_none = {"recipe": DEFAULT_RECIPE} if "stages" in changes else {}
+    return with_type_defaults(load_settings((), {**of_none, **changes}, kept), spec)
 
 
 def result_of(
@@ -287,7 +293,8 @@ def is_done(file: Path, key: dict[str, Any]) -> bool:
 
 
 def rows_in(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    """The lines of a file of results, but for what a kill cut short."""
+    return [*json_lines(file)]
 
 
 def _report(file: Path, plan: dict[str, Any], args: argparse.Namespace) -> None:

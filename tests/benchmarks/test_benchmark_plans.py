@@ -102,6 +102,46 @@ def test_what_no_run_can_have_is_refused_before_a_teacher_is_trained(
     assert not (tmp_path / "out" / "mine" / "teacher").exists()
 
 
+def test_other_data_than_a_benchmark_began_with_are_refused(
+    plan: dict[str, Any],
+    data_folder: Path,
+    teacher_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import near_a_speed
+    import pruned
+    import quality
+
+    shutil.copytree(data_folder / "MRPC", tmp_path / "data" / "MRPC")
+    given = {**plan, "tasks": {"mrpc": {"task": "mrpc"}}}
+    places = {"data_dir": tmp_path / "data", "out": tmp_path / "out"}
+    args: Any = SimpleNamespace(**places, corpus=None, threads=1, teacher=None)
+
+    def begun(*_: Any) -> Any:
+        raise KdnasError("begun")
+
+    monkeypatch.setattr(quality.Stepwise, "teacher", property(begun))
+    monkeypatch.setattr(pruned, "prepare", begun)
+    monkeypatch.setattr(near_a_speed, "chosen", begun)
+    words = f"--task mrpc --data-dir {tmp_path / 'data'} --out {tmp_path / 'near'} --teacher"
+    monkeypatch.setattr(sys, "argv", ["near_a_speed.py", *words.split(), str(teacher_folder)])
+    commands: list[tuple[Callable[[], Any], type[BaseException]]] = [
+        (lambda: quality.pipeline_of("mrpc", given, args), KdnasError),
+        (lambda: pruned.prepared_for(given, args, "mrpc", 0), KdnasError),
+        (near_a_speed.main, SystemExit),
+    ]
+    for command, error in commands:
+        with pytest.raises(error, match="begun"):
+            command()
+    rows = tmp_path / "data" / "MRPC" / "dev.tsv"
+    head, *lines = rows.read_text().splitlines()
+    rows.write_text("\n".join([head, *(f"{1 - int(line[0])}{line[1:]}" for line in lines)]) + "\n")
+    for command, error in commands:
+        with pytest.raises(error, match="the validation data changed since .* began; restore"):
+            command()
+
+
 def test_each_recipe_has_its_own_transfer_set_made_once(
     plan: dict[str, Any], make_run: Callable[..., Any]
 ) -> None:

@@ -14,9 +14,11 @@ import pytest
 import yaml
 from conftest import QUICK
 
+from kdnas.config import find_recipe
 from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture, Candidate, Pruning
+from kdnas.tasks import load_spec
 from kdnas.workflow.api import new_run
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -85,6 +87,80 @@ def test_cells_from_before_there_were_digests_count(
     assert all("digest" in row for row in rows)
     file.write_text("".join(json.dumps(row) + "\n" for row in without))
     assert made(tasks=["mrpc"], budget="1m") == 4
+
+
+def test_a_line_that_a_kill_cut_short_is_made_again(
+    made: Callable[..., int], tmp_path: Path
+) -> None:
+    made(tasks=["mrpc"])
+    file = tmp_path / "out" / "results.jsonl"
+    file.write_text(file.read_text()[:-9])
+    assert made(tasks=["mrpc"]) == made(tasks=["mrpc"]) == 4
+
+
+def test_plans_and_variants_train_by_the_recipes_that_they_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import quality
+
+    asked = list[Any]()
+
+    def begun(run: Run) -> Any:
+        asked.append(run.settings)
+        raise KdnasError("stopped")
+
+    monkeypatch.setattr(quality, "Stepwise", begun)
+    args = argparse.Namespace(data_dir=tmp_path, out=tmp_path / "out", corpus=None, threads=1)
+    with pytest.raises(KdnasError, match="stopped"):
+        quality.pipeline_of("mrpc", {**PLAN, "settings": {"recipe": "logits"}}, args)
+    [settings], spec = asked, load_spec("mrpc")
+    assert settings.recipe == "logits" and settings.stages == find_recipe("logits").stages
+    for name in ("transfer", "pkd"):
+        by = quality.with_changes(settings, spec, {"recipe": name})
+        assert by.recipe == name and by.stages == find_recipe(name).stages
+    default = quality.with_changes(settings, spec, {"recipe": "default"})
+    assert not default.stages and "relations" in default.full_stages[0].losses
+    own = quality.with_changes(settings, spec, {"stages": find_recipe("pkd").stages})
+    assert own.recipe == "default" and own.stages == find_recipe("pkd").stages
+    with pytest.raises(KdnasError, match="did you mean 'logits'"):
+        quality.with_changes(settings, spec, {"recipe": "logit"})
+
+
+def test_lines_by_another_content_of_a_recipe_are_refused(
+    made: Callable[..., int], tmp_path: Path
+) -> None:
+    file = tmp_path / "own.yaml"
+    stage = {"name": "a", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 0.001}
+    file.write_text(yaml.safe_dump({"stages": [stage]}))
+    variants = [{"name": "a", "student": "a", "settings": {"recipe": str(file)}}]
+    assert made(tasks=["mrpc"], variants=variants) == made(tasks=["mrpc"], variants=variants) == 2
+    file.write_text(yaml.safe_dump({"stages": [{**stage, "epochs": 2}]}))
+    with pytest.raises(KdnasError, match="'a' of mrpc, seed 0, by other settings"):
+        made(tasks=["mrpc"], variants=variants)
+
+
+def test_a_first_run_takes_what_the_runs_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import first_run
+
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps" / "clock.json").write_text('{"seconds": 61.4}')
+
+    def model(score: float, name: str = "") -> Any:
+        shape = SimpleNamespace(label="4x48")
+        return SimpleNamespace(name=name, scores={"accuracy": score}, architecture=shape)
+
+    report = SimpleNamespace(
+        **{"main_score": "accuracy", "teacher": model(0.9), "student": model(0.8)},
+        **{"controls": [model(0.7, first_run.NO_KD)], "speedup": 4.0, "selection": None},
+        seconds={"teacher": 40.0, "one student": 30.0, "beside it": 30.0},
+    )
+    monkeypatch.setattr(first_run, "new_run", lambda *_: SimpleNamespace(folder=tmp_path))
+    monkeypatch.setattr(first_run, "finished", lambda _: SimpleNamespace(report=report))
+    monkeypatch.setattr(sys, "argv", ["first_run.py", "--out", str(tmp_path), "--seeds", "1"])
+    first_run.main()
+    assert capsys.readouterr().out.splitlines()[2].endswith("| 61 |")
 
 
 def test_recipes_with_other_epochs_are_refused_for_speeds_that_are_not_asked_for_too(
@@ -162,9 +238,10 @@ def test_students_near_another_speed_are_refused_before_a_teacher_is_trained(
 
     def stepwise(run: Run) -> Any:
         settings.append(run.settings)
-        return SimpleNamespace(run=run, data=data)
+        return SimpleNamespace(run=run, data=data, context=None)
 
     monkeypatch.setattr(near_a_speed, "Stepwise", stepwise)
+    monkeypatch.setattr(near_a_speed, "check_same_data", lambda *_: None)
     monkeypatch.setattr(near_a_speed, "chosen", lambda *_: [{"label": "a", "final": {"0": 0.5}}])
     places = ["--task", "mrpc", "--data-dir", str(tmp_path), "--out", str(tmp_path / "out")]
 
