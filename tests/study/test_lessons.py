@@ -14,7 +14,7 @@ from kdnas.config import Settings
 from kdnas.scoring.costs import MARGIN
 from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.derivation import derive_choices
-from kdnas.study.attributes import LESSONS
+from kdnas.study.attributes import LESSONS, PROPOSAL_ATTR
 from kdnas.study.lessons import EarlierStudy, best_of, make_lessons
 from kdnas.study.samplers import make_sampler
 from kdnas.study.samplers._candidates import CandidateSpace
@@ -132,6 +132,21 @@ def test_the_controller_begins_where_earlier_students_were_good() -> None:
             )
         found[learns] = [study.ask(HERE.distributions).params["hidden_size"] for _ in range(3)]
     assert np.mean(found[False]) < 600 < found[True][0]
+
+
+def test_the_first_proposal_is_by_lessons_also_behind_queued_picks() -> None:
+    shapes = [THERE.architectures[i] for i in range(0, len(THERE.architectures), 29)]
+    wide = EarlierStudy(
+        MINILM, [trial(a, 1 - a.hidden_size / 400, 2.0) for a in shapes], Settings()
+    )
+    sampler = make_sampler("gp", HERE, seed=1, trials=15)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.set_user_attr(LESSONS, make_lessons(wide, HERE, Settings()))
+    study.enqueue_trial(HERE.params(Candidate(HERE.smallest)))
+    for _ in range(3):
+        study.ask(HERE.distributions)
+    proposed = [one.system_attrs.get(PROPOSAL_ATTR) for one in study.get_trials()]
+    assert proposed == [None, "controller", "random"]
 
 
 def test_a_student_without_layers_says_nothing_of_those_with() -> None:

@@ -17,6 +17,7 @@ from optuna.distributions import (
 )
 
 from kdnas.errors import KdnasError
+from kdnas.space.architecture import EMBEDDINGS
 
 Code = tuple[int, ...]
 Floats = npt.NDArray[np.float64]
@@ -100,9 +101,13 @@ class CandidateSpace:
 
     def _levels(self, by_ratio: Callable[[list[Any]], bool]) -> list[Floats]:
         return [
-            _levels(choices, bool(getattr(distribution, "log", False)) or by_ratio(choices))
-            for choices, distribution in zip(self._choices, self._distributions, strict=True)
+            _levels(amounts, bool(getattr(distribution, "log", False)) or by_ratio(amounts))
+            for amounts, distribution in zip(self._amounts, self._distributions, strict=True)
         ]
+
+    @property
+    def _amounts(self) -> list[list[Any]]:
+        return [amounts_of(*pair) for pair in zip(self.names, self._choices, strict=True)]
 
     def decode(self, code: Code) -> dict[str, Any]:
         """The parameters of a code, as plain Python values."""
@@ -193,6 +198,17 @@ def _levels(choices: list[Any], log: bool) -> Floats:
 def _are_sizes(choices: list[Any]) -> bool:
     """Whether choices are positive numbers that differ by a factor of three or more."""
     return are_numbers(choices) and min(choices) > 0 and max(choices) >= _SIZES * min(choices)
+
+
+def amounts_of(name: str, choices: Sequence[Any]) -> list[Any]:
+    """The numbers that the choices of a parameter stand for, or the choices themselves.
+
+    Embeddings of size 0 are not factorised: as wide as the hidden states, and so the widest, here
+    taken for twice as wide as the next.
+    """
+    if name != EMBEDDINGS or not are_numbers(choices):
+        return list(choices)
+    return [choice or 2 * max(choices) for choice in choices]
 
 
 def are_numbers(choices: Sequence[Any]) -> bool:

@@ -154,6 +154,11 @@ class Turns:
         """The turn of a trial by its number, from 0."""
         return number - sum(lost < number for lost in self.lost)
 
+    def chose(self, trial: FrozenTrial, number: int) -> bool:
+        """Whether a trial before this number was a sampler's choice, and not queued by anyone."""
+        counts = trial.number < number and trial.number not in self.lost
+        return counts and trial.state != TrialState.WAITING and FIXED_ATTR not in trial.system_attrs
+
 
 def _is_interrupted(attributes: Mapping[str, Any]) -> bool:
     """Of a trial that failed: whether it was given back, or its process killed while it asked."""

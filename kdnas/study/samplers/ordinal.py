@@ -17,7 +17,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from kdnas.study.samplers._candidates import CandidateSpace, are_numbers
+from kdnas.study.samplers._candidates import CandidateSpace, amounts_of, are_numbers
 from kdnas.study.samplers._history import observe, settle
 
 Space = dict[str, BaseDistribution]
@@ -49,7 +49,7 @@ class OrdinalSampler(BaseSampler):
         if not self._sees_trials:
             indices = {name: _indices(d) for name, d in search_space.items()}
             point = self._inner.sample_relative(study, trial, indices)
-            return {name: d.choices[point[name]] for name, d in search_space.items()}  # type: ignore[attr-defined]
+            return {name: _ordered(name, d)[point[name]] for name, d in search_space.items()}
         ordinal = {n: _indices(d) if _is_ordered(d) else d for n, d in search_space.items()}
         view = self._view(study, trial, search_space, ordinal)
         # Samplers leave notes on the trial, so that it must exist in the view as well.
@@ -59,7 +59,7 @@ class OrdinalSampler(BaseSampler):
             if name not in point:
                 point[name] = self._inner.sample_independent(view, shown, name, distribution)
         return {
-            name: d.choices[point[name]] if _is_ordered(d) else point[name]
+            name: _ordered(name, d)[point[name]] if _is_ordered(d) else point[name]
             for name, d in search_space.items()
         }
 
@@ -87,9 +87,12 @@ class OrdinalSampler(BaseSampler):
             seen = observations.get(other.number)
             if state == TrialState.PRUNED and seen is not None and seen.values is not None:
                 values, state = list(seen.values), TrialState.COMPLETE
+            elif state == TrialState.PRUNED and seen is None:
+                continue  # it went on, or was never scored; TPE would take it for a bad one
             params = {
-                name: d.choices.index(other.params[name]) if _is_ordered(d) else other.params[name]
+                name: _ordered(name, d).index(value) if _is_ordered(d) else value
                 for name, d in space.items()
+                for value in [other.params[name]]
             }
             view.add_trial(
                 create_trial(
@@ -106,6 +109,16 @@ class OrdinalSampler(BaseSampler):
 def _indices(distribution: BaseDistribution) -> BaseDistribution:
     assert isinstance(distribution, CategoricalDistribution)
     return IntDistribution(0, len(distribution.choices) - 1)
+
+
+def _ordered(name: str, distribution: BaseDistribution) -> list[Any]:
+    """The choices by what they amount to, or as they are listed where they are no numbers."""
+    assert isinstance(distribution, CategoricalDistribution)
+    choices = list(distribution.choices)
+    if not are_numbers(choices):
+        return choices
+    amounts = amounts_of(name, choices)
+    return [choice for _, choice in sorted(zip(amounts, choices, strict=True))]
 
 
 def _is_ordered(distribution: BaseDistribution) -> TypeGuard[CategoricalDistribution]:

@@ -61,7 +61,7 @@ class SurrogateSampler(BaseSampler):
     `rung_values`, count half of a complete one, their values shifted to those of a full training.
 
     Where the study has lessons of earlier ones (its attribute `lessons`), the model learns from
-    them, too, and the first trial is not random, see `kdnas.study.samplers._lessons`.
+    them, too, and the first proposal is not random, see `kdnas.study.samplers._lessons`.
 
     A proposal depends on the seed, the trial's turn and the trials in the study alone, so that a
     study that is resumed with a new sampler of the same seed continues as if it had never stopped.
@@ -161,8 +161,9 @@ class SurrogateSampler(BaseSampler):
             untried = codes[_not_in(find_taken(others, space), codes)]
         pool = untried if len(untried) else codes
         scores, lessons = None, Lessons.of(study, space)
-        # Lessons choose the first trial; the random ones after it show what they are worth.
-        if (len(lessons) and turn == 0) or not (len(untried) and self._schedule.is_random(turn)):
+        # Lessons choose the first proposal; the random ones after it show what they are worth.
+        taught = len(lessons) and not any(turns.chose(one, trial.number) for one in others)
+        if taught or not (len(untried) and self._schedule.is_random(turn)):
             pending = find_pending(others, space)
             scores = self._score(study, seen, space, pool, pending, turn, lessons)
         # Workers that start at one moment see the same history, and would all choose the same:

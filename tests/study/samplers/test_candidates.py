@@ -111,6 +111,12 @@ def test_levels_are_the_values_scaled() -> None:
     assert rate == pytest.approx(np.linspace(-1, 1, 16))
 
 
+def test_embeddings_that_are_not_factorised_are_the_widest() -> None:
+    space = CandidateSpace({"embedding_size": CategoricalDistribution([0, 64, 128])})
+    assert space.levels[0] == pytest.approx([1.0, -1.0, -1 / 3])
+    assert space.log_levels[0] == pytest.approx([1.0, -1.0, 0.0])
+
+
 def test_choices_that_optuna_takes_for_the_same_have_one_code() -> None:
     space = CandidateSpace({"x": CategoricalDistribution([0, False, "a", 1, True])})
     assert space.sizes == [3]

@@ -59,10 +59,10 @@ def test_the_view_of_a_study() -> None:
     study = optuna.create_study(direction="maximize", sampler=Whole(spy))
     tell_each_kind(study)
     assert study.ask(SPACE).params == {"act": "relu", "hidden": 312}
-    assert [t.params for t in spy.seen] == [{"act": "relu", "hidden": 2}] * 5
-    # The same architecture in full has 0.7 on average: that is what the rung's value becomes, and
-    # the trials in full say it better. Rungs of other architectures are shown, see below.
-    assert [t.value for t in spy.seen] == [0.5, None, None, 0.9, None]
+    assert [t.params for t in spy.seen] == [{"act": "relu", "hidden": 2}] * 4
+    # The same architecture was trained in full: its rung is left out, as TPE would take a trial
+    # without a value for a bad one. Rungs of other architectures are shown, see below.
+    assert [t.value for t in spy.seen] == [0.5, None, 0.9, None]
     assert spy.seen[1].constraints == {"speedup": 1.5}
 
 
@@ -81,3 +81,27 @@ def test_values_at_a_rung_are_shown_as_of_a_full_training() -> None:
         (TrialState.COMPLETE, 1.0),
         (TrialState.COMPLETE, 1.0),
     ]
+
+
+def test_choices_are_ordered_by_size_however_they_are_listed() -> None:
+    listed = CategoricalDistribution([768, 192, 576, 384])
+    embeddings = CategoricalDistribution([0, 64, 128])  # 0 is as wide as the hidden states
+    space: dict[str, BaseDistribution] = {"hidden_size": listed, "embedding_size": embeddings}
+
+    class Last(RandomSampler):
+        def sample_relative(
+            self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+        ) -> dict[str, Any]:
+            self.seen = [t.params for t in study.get_trials() if t.number != trial.number]
+            return {"hidden_size": 3, "embedding_size": 2}
+
+    inner = Last()
+    study = optuna.create_study()
+    study.enqueue_trial({"hidden_size": 576, "embedding_size": 64})
+    study.tell(study.ask(space), 1.0)
+    sampler = OrdinalSampler(inner)
+    found = sampler.sample_relative(study, study.get_trials()[0], space)
+    assert found == {"hidden_size": 768, "embedding_size": 0}
+    study.ask(space)
+    sampler.sample_relative(study, study.get_trials()[1], space)
+    assert inner.seen == [{"hidden_size": 2, "embedding_size": 0}]
