@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.forward import forward
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State
+from kdnas.distillation.precision import working_precision
 from kdnas.runtime.device import Runtime, moved
 from kdnas.tasks.encode import ragged_rows
 
@@ -113,5 +114,6 @@ class LiveSignal:
     def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
         # In a process that trains beside the leading one it comes from there, on the CPU.
         self.teacher.to(batch.inputs["input_ids"].device)
-        with self.runtime.autocast():
+        whole = working_precision(self.teacher, self.runtime, frozen=True)
+        with whole, self.runtime.autocast():
             return forward(self.teacher, batch, request)

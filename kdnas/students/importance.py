@@ -25,6 +25,7 @@ from kdnas.distillation.forward import forward
 from kdnas.distillation.heads import calls_on_tokens, split_units
 from kdnas.distillation.modules import family, real_tokens
 from kdnas.distillation.outputs import OutputRequest, State, hidden_states
+from kdnas.distillation.precision import working_precision
 from kdnas.runtime.device import Runtime
 from kdnas.space.families import SIDES, UNITS, Family, Place, Unit, is_at
 from kdnas.students.roles import CROSS, layer_at
@@ -144,11 +145,12 @@ def measure_importance(
         frozenset().union(*(hidden_states(range(d + 1), side) for side, d in depths.items()))
     )
     residual = {state: _Moments(pairs=True) for state in sorted(request.states)}
-    for batch in batches:
-        with _watched(teacher, batch, modules, moments), runtime.autocast():
-            output = forward(teacher, batch, request)
-        for state, sums in residual.items():
-            sums.add(output.states[state])
+    with working_precision(teacher, runtime, frozen=True):
+        for batch in batches:
+            with _watched(teacher, batch, modules, moments), runtime.autocast():
+                output = forward(teacher, batch, request)
+            for state, sums in residual.items():
+                sums.add(output.states[state])
 
     def activity(layer: str, part: Part) -> Tensor:
         """Deviations; of what a module reads, times the norms of its weights."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import transformers
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, GenerationConfig, PreTrainedModel
@@ -18,6 +18,7 @@ from kdnas.files.artifact import Artifact
 from kdnas.space import AnyArchitecture
 from kdnas.students.pruning import Kept, architecture_of, slice_in_place
 from kdnas.students.words import untie
+from kdnas.tasks import task_type_of
 
 MODEL, PART = "student", "part-"
 
@@ -56,7 +57,9 @@ class StudentState:
     def load(cls, folder: Path) -> StudentState:
         """Reads what `save` wrote, to the CPU and in evaluation mode."""
         config = AutoConfig.from_pretrained(folder)
-        model: PreTrainedModel = getattr(transformers, config.architectures[0])(config)
+        model: PreTrainedModel = task_type_of(config).auto_class.from_config(
+            config, dtype=torch.float32
+        )
         if kept := Kept.read(config):
             slice_in_place(model, kept)
         if (folder / GENERATION_CONFIG_NAME).exists():

@@ -108,7 +108,7 @@ def load_config(name: str) -> Any:
     transformers_logging.disable_progress_bar()
     check_checkpoint(name)
     refuse_code(name, _load(PreTrainedConfig.get_config_dict, name, "config")[0], "model")
-    config = _load(AutoConfig.from_pretrained, name, "config")
+    config = _answering_plainly(_load(AutoConfig.from_pretrained, name, "config"))
     try:
         family_of(config.model_type, name)
     except KdnasError:
@@ -121,6 +121,18 @@ def load_config(name: str) -> Any:
             "encoder-decoders"
         )
     _tell_vocabulary(name, config)
+    return config
+
+
+def _answering_plainly(config: Any) -> Any:
+    """The config, which no longer says how its model and those within answer.
+
+    kdnas asks for hidden states and attention where it needs them, and reads outputs by name.
+    """
+    config.output_attentions = config.output_hidden_states = False
+    config.return_dict = True
+    for name in config.sub_configs:
+        _answering_plainly(getattr(config, name))
     return config
 
 
@@ -270,6 +282,9 @@ def load_weights(loader: Any, name: str, **options: Any) -> tuple[Any, dict[str,
         output_loading_info=True,
         **options,
     )
+    for part in model.modules():
+        if isinstance(part, PreTrainedModel):  # some have copies of the model's config
+            _answering_plainly(part.config)
     family = family_of(model.config.model_type, name)
     missing = {key for key in info["missing_keys"] if not family.computes(key)}
     return model, {**info, "missing_keys": missing}

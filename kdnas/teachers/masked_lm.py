@@ -62,6 +62,9 @@ class MaskedLM:
             return None
         tokenizer, known = load_tokenizer(name), int(model.config.vocab_size)
         fit_embeddings(model, tokenizer, vocabulary_size(name, model.config, tokenizer))
+        if runtime.precision == "bf16":
+            for parameter in model.parameters():  # all: DeBERTa's biases fail among bf16 states
+                parameter.data = parameter.to(torch.bfloat16)
         model.eval().to(runtime.device)
         return cls(model, tokenizer, known, length, runtime)
 

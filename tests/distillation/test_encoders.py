@@ -19,6 +19,7 @@ from kdnas.distillation.forward import forward
 from kdnas.distillation.modules import encoder_of
 from kdnas.distillation.outputs import OutputRequest, hidden_states
 from kdnas.distillation.precision import working_precision
+from kdnas.distillation.signals import LiveSignal
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.space.families import FAMILIES
 from kdnas.tasks import EncodedExamples
@@ -136,6 +137,22 @@ def test_bf16_is_close_and_leaves_the_weights_exact(
     torch.testing.assert_close(said.logits, logits, atol=0.05, rtol=0.1)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("family", ["bert", "deberta"])
+def test_a_live_teacher_says_in_bf16_what_its_store_would(
+    family: str, make_teacher: Callable[..., Path], batch: Batch
+) -> None:
+    low: Runtime = start_runtime(device="cpu", precision="bf16")
+    model = model_of(make_teacher(family))
+    wanted = OutputRequest(hidden_states(range(4)), logits=True)
+    with torch.no_grad(), working_precision(model, low), low.autocast():
+        stored = forward(model, batch, wanted)
+    said = LiveSignal(model, low).fetch(batch, wanted)
+    assert said.logits is not None and stored.logits is not None
+    assert torch.equal(said.logits, stored.logits)
+    assert all(torch.equal(said.states[state], stored.states[state]) for state in stored.states)
+    assert next(model.parameters()).dtype == torch.float32
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))

@@ -19,6 +19,7 @@ from kdnas.runtime.plugins import load_plugins
 from kdnas.space import FAMILIES, SearchSpace, families
 from kdnas.space.families import UNSUPPORTED, Family
 from kdnas.students import build_student
+from kdnas.students.state import StudentState
 from kdnas.tasks import load_spec
 from kdnas.teachers.load import load_teacher
 
@@ -55,7 +56,14 @@ def test_an_encoder_of_another_package_is_a_teacher(plugin: None, tmp_path: Path
     tokens = torch.arange(5, 23).view(2, 9)
     copy = build_student(teacher.model, space.teacher)
     torch.testing.assert_close(copy(tokens).logits, teacher.model(tokens).logits)
-    assert build_student(teacher.model, space.smallest)(tokens).logits.shape == (2, 2)
+    student = StudentState(build_student(teacher.model, space.smallest))
+    said = student.model(tokens).logits
+    assert said.shape == (2, 2)
+    (tmp_path / "state").mkdir()
+    student.save(tmp_path / "state")
+    again = StudentState.load(tmp_path / "state").model
+    assert type(again) is type(teacher.model)
+    assert torch.equal(again(tokens).logits, said)
 
 
 def test_the_page_shows_the_file_and_every_attribute() -> None:

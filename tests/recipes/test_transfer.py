@@ -35,7 +35,7 @@ from kdnas.recipes.transfer_set import (
     rows_of,
 )
 from kdnas.runs.run_folder import Run
-from kdnas.runtime.device import Runtime
+from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.tasks import load_spec
 from kdnas.tasks.examples import Examples
 from kdnas.teachers.masked_lm import MaskedLM, has_masked_lm
@@ -306,6 +306,21 @@ def test_refilled_words_are_the_likeliest_ones_but_the_word_itself() -> None:
     assert made == {f"a {word} own" for word in words[1:9]}
     unlikely = ("a [MASK]", "[MASK]", ["w19"], logits, words, rng)
     assert {_filled(*unlikely) for _ in range(90)} == {f"a {word}" for word in words[:8]}
+
+
+@pytest.mark.parametrize("model_type", ["bert", "deberta", "modernbert"])
+def test_masked_words_are_alike_in_bf16(model_type: str, runtime: Runtime, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = small_config(model_type)
+    AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    texts = ["the [MASK] sees the [MASK]", "the [MASK] bird"]
+    found = []
+    for used in (runtime, start_runtime(device="cpu", precision="bf16")):
+        masked_lm = MaskedLM.load(str(tmp_path), 32, used)
+        assert masked_lm is not None
+        found.append(torch.cat(masked_lm.logits(texts, range(100))))
+    torch.testing.assert_close(found[1], found[0], atol=0.01, rtol=0.05)
 
 
 def test_texts_with_masks_of_their_own_stay(filler: Path, runtime: Runtime) -> None:

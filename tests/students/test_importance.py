@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from kdnas.distillation.batches import Batch, collate
-from kdnas.runtime.device import Runtime
+from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.space import FAMILIES, SearchSpace, family_of
 from kdnas.space.families import is_at
 from kdnas.students import build_student
@@ -31,6 +32,29 @@ def batch() -> Batch:
 
 def measured(model: torch.nn.Module, batch: Batch, runtime: Runtime) -> Importance:
     return measure_importance(model, [batch], runtime)
+
+
+RELATIVE = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes"), [*((name, {}) for name in sorted(FAMILIES)), ("deberta", RELATIVE)]
+)
+def test_bf16_measures_alike_and_leaves_the_weights_exact(
+    model_type: str,
+    changes: dict[str, Any],
+    make_teacher: Callable[..., Path],
+    batch: Batch,
+    runtime: Runtime,
+) -> None:
+    model = load_teacher(str(make_teacher(model_type, **changes)), load_spec("sst2")).model
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    exact = measured(model, batch, runtime)
+    low = measured(model, batch, start_runtime(device="cpu", precision="bf16"))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    torch.testing.assert_close(low.residual, exact.residual, atol=1e-3, rtol=0.02)
+    for part in ("rows", "neurons"):
+        torch.testing.assert_close(getattr(low, part), getattr(exact, part), atol=0, rtol=0.02)
 
 
 @pytest.mark.parametrize("model_type", sorted(FAMILIES))

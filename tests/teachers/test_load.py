@@ -5,15 +5,24 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import small_config, small_tokenizer
-from support.tiny_pairs import pair_config
+from support.ragged import PAD, ragged_data
+from support.tiny import save_teacher
+from support.tiny_pairs import pair_batch, pair_config, tiny_pair
+from support.tiny_writers import writers_tokenizer
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from kdnas.distillation.batches import collate
+from kdnas.distillation.forward import forward
+from kdnas.distillation.outputs import OutputRequest
 from kdnas.errors import KdnasError
 from kdnas.evaluation.predict import load_classifier
 from kdnas.space import FAMILIES, family_of
+from kdnas.students import build_student
+from kdnas.students.state import StudentState
 from kdnas.tasks import load_spec
 from kdnas.teachers.load import (
     check_family,
@@ -27,6 +36,7 @@ from kdnas.teachers.tokenizer import longest_input
 from kdnas.teachers.trained_head import has_head, head_of_another_task
 
 TOKENS = torch.arange(5, 14)[None]
+LOGITS = OutputRequest(logits=True)
 
 
 def test_a_base_model_gets_a_fresh_head(teacher_folder: Path) -> None:
@@ -199,6 +209,36 @@ def test_the_longest_input_fits_and_one_more_does_not(
         return
     with pytest.raises((IndexError, RuntimeError)):
         model(torch.full((1, longest + 1), 5))
+
+
+@pytest.mark.parametrize(
+    "said", [{"output_attentions": True}, {"output_hidden_states": True}, {"return_dict": False}]
+)
+@pytest.mark.parametrize("model_type", ["bert", "t5", "encoder-decoder"])
+def test_how_a_model_answers_is_for_kdnas_to_say(
+    model_type: str, said: dict[str, bool], tmp_path: Path
+) -> None:
+    place = tmp_path / "teacher"
+    if model_type == "bert":
+        save_teacher(place)
+        batch = collate(ragged_data(), np.arange(9), PAD)
+    else:
+        tiny_pair(model_type).save_pretrained(place)
+        writers_tokenizer().save_pretrained(place)
+        batch = pair_batch()
+    expected = forward(load_teacher(str(place), None).model, batch, LOGITS).logits
+    config = json.loads((place / "config.json").read_text())
+    for one in (config, *(config[name] for name in ("encoder", "decoder") if name in config)):
+        one.update(said)
+    (place / "config.json").write_text(json.dumps(config))
+    teacher = load_teacher(str(place), None)
+    found = forward(teacher.model, batch, LOGITS).logits
+    assert found is not None and expected is not None and torch.equal(found, expected)
+    student = StudentState(build_student(teacher.model, teacher.architecture))
+    student.save(tmp_path)
+    for whole in (load_config(str(place)), teacher.model.config, student.model.config):
+        for one in (whole, *(getattr(whole, name) for name in whole.sub_configs)):
+            assert not one.output_attentions and not one.output_hidden_states and one.return_dict
 
 
 def test_two_models_in_one_have_one_vocabulary(tmp_path: Path) -> None:
