@@ -38,26 +38,29 @@ def reward(
 
 
 def candidate_reward(score: float, costs: Costs, meter: CostMeter) -> float:
-    """The reward of a score by the cost that the meter's settings weigh.
-
-    A limit on that cost asks for the best student that keeps it: costing less earns nothing more.
-    """
-    settings, kind = meter.settings, meter.settings.cost
-    limit = limit_on_cost(settings)
+    """The reward of a score by the cost that the meter's settings weigh; see `limited_reward`."""
     student, teacher = {
         "latency": (costs.latency_ms, costs.teacher_latency_ms),
         "macs": (costs.macs, meter.teacher_macs),
         "params": (costs.params, meter.teacher_params),
-    }[kind]
+    }[meter.settings.cost]
+    return limited_reward(1 - score, student, teacher, meter.settings)
+
+
+def limited_reward(loss: float, cost: float, teacher_cost: float, settings: Settings) -> float:
+    """The reward of a loss and of the cost that settings weigh.
+
+    A limit on that cost asks for the best student that keeps it: costing less earns nothing more.
+    """
+    limit = limit_on_cost(settings)
     if limit is not None:
-        student = max(student, teacher / limit if kind == "latency" else limit)
-    return reward(1 - score, student, teacher, settings.alpha, settings.beta)
+        cost = max(cost, teacher_cost / limit if settings.cost == "latency" else limit)
+    return reward(loss, cost, teacher_cost, settings.alpha, settings.beta)
 
 
 def reward_at(loss: float, speedup: float, settings: Settings) -> float:
-    """The reward of a loss and a speed-up, where settings weigh latency; see `candidate_reward`."""
-    fast = min(speedup, limit_on_cost(settings) or speedup)
-    return reward(loss, 1 / fast, 1.0, settings.alpha, settings.beta)
+    """The reward of a loss and a speed-up, where settings weigh latency; see `limited_reward`."""
+    return limited_reward(loss, 1 / speedup, 1.0, settings)
 
 
 def limit_on_cost(settings: Settings) -> float | None:

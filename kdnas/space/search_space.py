@@ -280,6 +280,18 @@ class SearchSpace:
         whole = self.teacher.num_hidden_layers
         return replace(self.teacher, num_hidden_layers=pruning.layers or whole)
 
+    def likely_params(self, a: Architecture, teacher_params: int) -> int:
+        """About how many parameters a student of a shape has, beside a teacher of so many.
+
+        Tables of vectors are taken to shrink with their width, and all else to be arithmetic. Their
+        width is the hidden size, unless they are factorised.
+        """
+        tables = max(0, teacher_params - arithmetic(self.teacher))
+        share = a.hidden_size / self.teacher.hidden_size
+        if a.embedding_size:
+            share = a.embedding_size / self.own_embeddings
+        return round(tables * share) + a.embedding_size * a.hidden_size + arithmetic(a)
+
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """The space as Optuna's distributions.

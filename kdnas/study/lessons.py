@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial
 from kdnas.config import Settings
 from kdnas.config.recipe_name import RecipeName
 from kdnas.scoring.limits import Limits
-from kdnas.scoring.reward import reward
+from kdnas.scoring.reward import limited_reward
 from kdnas.space import AnyArchitecture, Architecture, Candidate, SearchSpace
 from kdnas.space.architecture import OWN_SIZES
 from kdnas.space.arithmetic import arithmetic
@@ -56,6 +56,7 @@ def make_lessons(
     settings: Settings,
     most: int = MOST,
     number: int = 0,
+    teacher_params: int | None = None,
 ) -> list[Lesson]:
     """What a study says of the candidates of a space; empty where they have nothing in common.
 
@@ -68,6 +69,7 @@ def make_lessons(
         settings: Its objective and limits.
         most: Lessons at most; of more trials they are evenly spread by score, the best among them.
         number: Of the study among several.
+        teacher_params: Of the space's teacher; default: those of its layers alone.
     """
     space = space.whole  # slow shapes stand for slow shapes
     seen = {earlier.candidate(trial): trial for trial in earlier.trials}
@@ -75,7 +77,16 @@ def make_lessons(
     if not known or bool(earlier.teacher.decoder) != bool(space.teacher.decoder):
         return []
     places = _nearest([one.architecture for one, _ in known], earlier.teacher, space)
-    values = [_values(trial, earlier, settings) for _, trial in known]
+    params = teacher_params or arithmetic(space.teacher)
+    costs = [
+        _cost(trial, earlier, settings, space.likely_params(space.architectures[place], params))
+        for place, (_, trial) in zip(places, known, strict=True)
+    ]
+    teacher = float(params) if settings.cost == "params" else 1.0
+    values = [
+        _values(float(trial.user_attrs["loss"]), cost, teacher, settings)
+        for cost, (_, trial) in zip(costs, known, strict=True)
+    ]
     scores = np.stack([standardise(column)[0] for column in np.array(values).T], axis=1)
     limits = Limits(speedup=settings.speedup)
     order = np.argsort(-scores.sum(axis=1), kind="stable")
@@ -150,18 +161,22 @@ def _narrowing(shape: Architecture) -> float:
     return math.log((shape.embedding_size or shape.hidden_size) / shape.hidden_size)
 
 
-def _values(trial: FrozenTrial, earlier: EarlierStudy, settings: Settings) -> list[float]:
-    """What a trial would be told for this study's objective, higher is better.
+def _cost(trial: FrozenTrial, earlier: EarlierStudy, settings: Settings, params: int) -> float:
+    """The cost that settings weigh: parameters, or a share of the teacher's.
 
-    Of costs in multiply-accumulates or parameters, the share in the layers' weights stands for
-    the share in all: what a teacher costs is not on record.
+    `params` are those that its candidate has here, about. Of multiply-accumulates, the share in the
+    layers' weights stands for the share in all: what the earlier teacher costs is not on record.
     """
-    shape, loss = earlier.candidate(trial).architecture, trial.user_attrs["loss"]
-    cost = 1 / float(trial.user_attrs["speedup"])
-    if settings.cost != "latency" and isinstance(shape, Architecture):
-        cost = arithmetic(shape) / arithmetic(earlier.teacher)
-    elif settings.speedup is not None:  # as in `kdnas.scoring.reward.candidate_reward`
-        cost = max(cost, 1 / settings.speedup)
+    shape = earlier.candidate(trial).architecture
+    if settings.cost == "params":
+        return float(params)
+    if settings.cost == "macs" and isinstance(shape, Architecture):
+        return arithmetic(shape) / arithmetic(earlier.teacher)
+    return 1 / float(trial.user_attrs["speedup"])
+
+
+def _values(loss: float, cost: float, teacher_cost: float, settings: Settings) -> list[float]:
+    """What a trial would be told for this study's objective, higher is better."""
     if settings.objective == "reward":
-        return [reward(float(loss), cost, 1.0, settings.alpha, settings.beta)]
-    return [-float(loss), -cost]
+        return [limited_reward(loss, cost, teacher_cost, settings)]
+    return [-loss, -cost]

@@ -66,6 +66,28 @@ def test_limits_and_the_front() -> None:
     assert {c.architecture.num_hidden_layers for c in best_of(study, HERE)} == {2, 6}
 
 
+def lessons_of(shapes: list[tuple[float, float]], **asked: Any) -> list[list[float]]:
+    """What two students of these losses and speed-ups teach here, the larger student first."""
+    trials = [trial(one, *told) for one, told in zip((HALF, SHALLOW), shapes, strict=True)]
+    earlier = EarlierStudy(MINILM, trials, Settings())
+    lessons = make_lessons(earlier, HERE, Settings(**asked), teacher_params=109_000_000)
+    lessons.sort(key=lambda one: -one["params"]["num_hidden_layers"])
+    return [one["scores"] for one in lessons]
+
+
+def test_costs_below_the_limit_are_told_as_trials_are() -> None:
+    limited: dict[str, Any] = {"speedup": 4, "objective": "pareto"}
+    assert lessons_of([(0.2, 4), (0.3, 6)], **limited) == [[1, -1], [-1, 1]], "cost as it is"
+    assert lessons_of([(0.2, 4), (0.2, 6)], speedup=4) == [[0], [0]]
+    counted: dict[str, Any] = {"cost": "params"}
+    larger, smaller = lessons_of([(0.2, 4), (0.2, 6)], **counted)
+    assert larger < smaller
+    assert lessons_of([(0.2, 4), (0.2, 6)], **counted, max_params=60_000_000) == [[0], [0]]
+    between = {**counted, "max_params": 20_000_000}
+    larger, smaller = lessons_of([(0.2, 4), (0.2, 6)], **between)
+    assert larger < smaller, "one of them is above the limit"
+
+
 def test_what_has_no_counterpart_is_left_out() -> None:
     choices = derive_choices(BERT_BASE) | {"num_decoder_layers": (1, 6)}
     pair = SearchSpace(replace(BERT_BASE, num_decoder_layers=6), choices)

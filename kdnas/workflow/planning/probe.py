@@ -134,17 +134,10 @@ def usual_shape(space: SearchSpace, limits: Limits, teacher_params: int) -> Arch
 
 
 def _may_keep(space: SearchSpace, limits: Limits, teacher_params: int, a: Architecture) -> bool:
-    """Tables of vectors are taken to shrink with their width, and all else to be arithmetic.
-
-    Their width is the hidden size, unless they are factorised.
-    """
-    tables = max(0, teacher_params - arithmetic(space.teacher))
-    share = a.hidden_size / space.teacher.hidden_size
-    if a.embedding_size:
-        share = a.embedding_size / space.own_embeddings
-    params = round(tables * share) + a.embedding_size * a.hidden_size + arithmetic(a)
+    """Whether a shape keeps the limits by its arithmetic and its likely parameters."""
     own = arithmetic(a)  # 0 without layers
-    return limits.keeps(arithmetic(space.teacher) / own if own else math.inf, params)
+    fast = arithmetic(space.teacher) / own if own else math.inf
+    return limits.keeps(fast, space.likely_params(a, teacher_params))
 
 
 def _training(context: Context, inputs: Inputs, given: Teacher, model: PreTrainedModel) -> float:

@@ -30,7 +30,7 @@ def check_lessons(context: Context, space: SearchSpace) -> None:
         read_lessons(context, space)
 
 
-def teach(context: Context, space: SearchSpace, study: Study) -> None:
+def teach(context: Context, space: SearchSpace, study: Study, teacher_params: int) -> None:
     """Gives a study that has no trial yet what earlier ones say of its candidates.
 
     The run keeps it, so that a study that was made again has it, too, whatever became of the
@@ -41,7 +41,7 @@ def teach(context: Context, space: SearchSpace, study: Study) -> None:
         return
     kept = context.run.step("lessons", {})
     if not _has_begun(study):
-        kept.write(read_lessons(context, space))
+        kept.write(read_lessons(context, space, teacher_params))
     elif not kept.done():
         return
     lessons = kept.read()
@@ -51,8 +51,10 @@ def teach(context: Context, space: SearchSpace, study: Study) -> None:
     say(f"learning from {several(len(lessons), 'student')} of {runs} (--learn-from)")
 
 
-def read_lessons(context: Context, space: SearchSpace) -> list[Lesson]:
-    """What the runs of --learn-from say of a space.
+def read_lessons(
+    context: Context, space: SearchSpace, teacher_params: int | None = None
+) -> list[Lesson]:
+    """What the runs of --learn-from say of a space whose teacher has so many parameters.
 
     Raises:
         KdnasError: One of them is no run, has no finished trial, or has nothing in common with the
@@ -65,7 +67,8 @@ def read_lessons(context: Context, space: SearchSpace) -> list[Lesson]:
             raise KdnasError(f"invalid --learn-from {folder}: it is this run; name earlier ones")
         try:
             share = MOST // len(folders)
-            lessons = make_lessons(_earlier(folder), space, settings, share, number)
+            earlier = _earlier(folder)
+            lessons = make_lessons(earlier, space, settings, share, number, teacher_params)
         except KdnasError as error:
             raise KdnasError(f"invalid --learn-from {folder}: {error}") from None
         if not lessons:

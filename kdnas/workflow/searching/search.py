@@ -95,7 +95,7 @@ def search(prepared: Prepared, study: Study) -> None:
         return
     jobs = _jobs(prepared, control=False)
     tick = keep_time(context, study, jobs, control=False)
-    teach(context, inputs.space, study)
+    teach(context, inputs.space, study, prepared.meter.teacher_params)
     if settings.warm_start and may_begin(study):
         warm_start(study, inputs.space, settings, prepared.meter, _first(prepared, study))
     with run.timed("search"):

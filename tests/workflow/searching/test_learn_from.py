@@ -33,7 +33,7 @@ def test_lessons_are_read_once_and_begin_the_search(
     given = {"learn_from": str(earlier), "trials": 16, "sampler": "tpe"}
     step = Stepwise(make_run(**given))
     study = optuna.create_study(direction="maximize")
-    teach(step.context, step.space, study)
+    teach(step.context, step.space, study, 1000)
     lessons = study.user_attrs[LESSONS]
     earlier_run = Run.open(earlier)
     names = [name_of(earlier_run, control=control) for control in (False, True)]
@@ -42,7 +42,7 @@ def test_lessons_are_read_once_and_begin_the_search(
     assert len(lessons) == len({json.dumps(t.params) for t in trials}) > 4
     assert all(step.space.is_valid(one["params"]) for one in lessons)
     shutil.rmtree(earlier)
-    teach(step.context, step.space, study)  # what it knows, it knows
+    teach(step.context, step.space, study, 1000)  # what it knows, it knows
     warm_start(study, step.space, step.settings, step.meter)
     queued = [t.system_attrs["fixed_params"] for t in study.trials]
     assert queued == [step.space.params(one) for one in best_of(study, step.space)[:2]]
@@ -55,11 +55,11 @@ def test_a_study_that_was_made_again_has_its_lessons(
     step = Stepwise(make_run(learn_from=str(earlier), sampler="tpe"))
     lost, again = (optuna.create_study(direction="maximize") for _ in range(2))
     again.add_trial(create_trial(state=TrialState.FAIL))
-    teach(step.context, step.space, again)
+    teach(step.context, step.space, again, 1000)
     assert LESSONS not in again.user_attrs  # it began without
-    teach(step.context, step.space, lost)
+    teach(step.context, step.space, lost, 1000)
     shutil.rmtree(earlier)
-    teach(step.context, step.space, again)
+    teach(step.context, step.space, again, 1000)
     assert again.user_attrs[LESSONS] == lost.user_attrs[LESSONS] != []
 
 
