@@ -25,7 +25,7 @@ class TimeBudget:
         spent: Tells the seconds that it has taken so far.
         plan: Its steps, with what each is expected to take.
         left_out: Steps that the plan has no time for; they are done where there is time after all.
-        trial: Seconds that a trial should take, until some have ended.
+        trial: Seconds that a trial should take one worker, until some have ended.
     """
 
     seconds: float = math.inf

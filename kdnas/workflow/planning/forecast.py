@@ -63,7 +63,7 @@ class Forecast:
     plan: Plan
     disks: list[Disk]
     left_out: Sequence[Step] = ()  # what its time is too short for
-    trial: float = math.inf  # seconds of a trial
+    trial: float = math.inf  # seconds that a trial takes one worker
 
     @property
     def described(self) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def forecast(
     disks = disk_needed(context, inputs, given, tunes=tune, students=count)
     tuning = {"tunes_teacher": tune and not cached, "tuned_in_cache": cached}
     facts = planned_facts(context, inputs, given, todo.trials, tuning)
-    each = estimate.trial() if left or random else math.inf
+    each = estimate.one_trial() if left or random else math.inf
     return Forecast(facts, Plan(steps), disks, todo.left_out, each)
 
 

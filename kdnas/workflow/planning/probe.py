@@ -18,7 +18,6 @@ from kdnas.measure.latency import InTorch
 from kdnas.recipes.pseudo_labels import BEAMS
 from kdnas.recipes.stages import teacher_schedule
 from kdnas.runs.context import Context
-from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import silently
 from kdnas.runtime.cores import threads
 from kdnas.runtime.working_time import working_seconds
@@ -26,9 +25,11 @@ from kdnas.scoring.limits import Limits
 from kdnas.space import Architecture, SearchSpace
 from kdnas.space.arithmetic import arithmetic
 from kdnas.students import empty_student, writing_as
-from kdnas.study.record import rows_on_record
+from kdnas.study.deadline import seconds_a_unit
+from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.teachers.load import Teacher
 from kdnas.workflow.preparing.inputs import Inputs
+from kdnas.workflow.preparing.trials_spent import study_of
 
 # Of each kind of passes: seconds, rows, and repetitions at most.
 PASS_SECONDS, PASS_ROWS, STEPS = 1.0, 64, 20
@@ -47,7 +48,7 @@ class Speeds:
         share: The usual student's arithmetic as a share of the teacher's; of models that write,
             the time of such a pass.
         row: The teacher's text for a row of many; None of models that write none.
-        trial: A trial, where the run has some on record.
+        trial: A whole trial of one worker, where the run has some on record.
         one_thread: How many times as long a student's step takes with one thread; None where that
             was not asked for.
         arithmetic: The usual student's share by its arithmetic, also where `share` is one of time;
@@ -112,7 +113,7 @@ def probe(
             row = seconds_a_row(given.model, inputs.data.train, context.runtime, given.pad_id)
             beams = beams_of(given.model, BEAMS) / beams_of(given.model)
             share = min(1.0, _latency(context, made(usual).to(given.model.device)) / latency)
-    known = _recorded(context.run)
+    known = _recorded(context) if context.settings.searches else None
     measured = (teacher_step, student_step, token, latency)
     more = (known, one_thread, of_arithmetic)
     return Speeds(*measured, share, row, *more, beams=beams, static_step=static_step)
@@ -176,8 +177,10 @@ def _seconds(work: Callable[[], object]) -> float:
     return float(np.median(times)) if times else first
 
 
-def _recorded(run: Run) -> float | None:
-    """The mean seconds of the run's scored trials."""
-    rows = rows_on_record(run, control=False).values()
-    seconds = [float(row["seconds"]) for row in rows if row.get("score") is not None]
-    return float(np.mean(seconds)) if seconds else None
+def _recorded(context: Context) -> float | None:
+    """Seconds of a whole training to a score, by what those on rungs took for their part of it."""
+    settings, study = context.settings, study_of(context)
+    trials = study.get_trials(deepcopy=False) if study else []
+    each = seconds_a_unit(trials)
+    pruner = SuccessiveHalvingPruner(settings.rungs, settings.reduction)
+    return None if each is None else each * pruner.full_cost

@@ -106,6 +106,17 @@ def test_a_plan_within_a_time_counts_what_measuring_took(
     assert 0.8 * most < told["trials_left"] <= most
 
 
+def test_a_plan_tells_what_a_trial_takes_one_of_several_workers(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speeds = Speeds(*[1e-6] * 4, share=0.5, trial=10.0)
+    monkeypatch.setattr(of_forecasts, "probe", lambda *_, **__: speeds)
+    monkeypatch.setattr(of_forecasts, "count_jobs", lambda *_: 2)
+    told = plan_search(open_context(make_run(trials=6, random_control="off", warm_start=False)))
+    assert told.trial == 10
+    assert [step.seconds for step in told.plan.steps if step.name == "search"] == [30]
+
+
 def test_a_part_of_a_training_that_is_left_is_planned_as_a_whole_one(
     make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

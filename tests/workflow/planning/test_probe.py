@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from conftest import QUICK
+from optuna.trial import create_trial
+from support.stepwise import Stepwise
 from support.tiny_writers import save_captions, save_writer
 from transformers import PreTrainedModel
 
@@ -16,9 +18,11 @@ from kdnas.config import load_settings
 from kdnas.recipes.pseudo_labels import BEAMS
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
+from kdnas.study.attributes import UNITS
+from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.workflow.planning import probe as of_probes
 from kdnas.workflow.planning.estimate import Estimate
-from kdnas.workflow.planning.probe import probe
+from kdnas.workflow.planning.probe import _recorded, probe
 from kdnas.workflow.preparing.inputs import load_given_teacher, read_inputs
 from kdnas.workflow.preparing.selection_rows import for_students
 
@@ -65,3 +69,16 @@ def test_a_step_of_students_without_layers_is_timed_where_a_search_tries_them(
     assert steps[0].static_step is None
     assert steps[1].static_step is not None and 0 < steps[1].static_step < steps[1].student_step
     assert probe(context, both, given, tune=False, trains=False).static_step is None
+
+
+def test_on_record_is_what_a_whole_training_takes(make_run: Callable[..., Run]) -> None:
+    step = Stepwise(make_run(rungs=3, reduction=3))
+    study, pruner = step.open_study(), SuccessiveHalvingPruner(3, 3)
+    assert _recorded(step.context) is None
+    for rung, count in enumerate((9, 3, 1)):
+        units = pruner.cost(rung)
+        known = {"reward": 1.0, "seconds": 10.0 * units, UNITS: units}
+        for _ in range(count):
+            study.add_trial(create_trial(value=1.0, user_attrs=known))
+    study.add_trial(create_trial(value=1.0, user_attrs={"reward": 1.0, "seconds": 0.0, UNITS: 0}))
+    assert _recorded(step.context) == pytest.approx(90)
