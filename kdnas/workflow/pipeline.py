@@ -51,6 +51,7 @@ from kdnas.workflow.planning.trainings import (
     REPORT,
     Training,
     before_training,
+    most_finalists,
     report_before,
     trained_in_full,
 )
@@ -204,7 +205,7 @@ def _check(
     check_limits(context, inputs)
     if finish:
         check_has_trials(context)
-    students = _asked_trainings(context, inputs)
+    students = _asked_trainings(context, inputs, finish=finish)
     over = spent if context.settings.budget and not finish else None
     retrain: Any = {"students": students, "retrain_teacher": changed}
     made = forecast(context, inputs, given, searches=not finish, spent=over, **retrain)
@@ -213,7 +214,7 @@ def _check(
     return _Ready(replace(context, time=budget), inputs, given, changed, made)
 
 
-def _asked_trainings(context: Context, inputs: Inputs) -> list[Training]:
+def _asked_trainings(context: Context, inputs: Inputs, *, finish: bool) -> list[Training]:
     """The students that a run trains in full: a search's, or all that are asked for.
 
     Raises:
@@ -221,7 +222,8 @@ def _asked_trainings(context: Context, inputs: Inputs) -> list[Training]:
     """
     found = list[Training]()
     if context.settings.searches:
-        return trained_in_full(context, context.run.folder)
+        most = most_finalists(context, inputs.space, finish=finish)
+        return trained_in_full(context, context.run.folder, most=most)
     for candidate in asked_candidates(inputs.space):
         check_assistants(context, inputs, candidate)
         home = home_of_pruned(context, candidate.pruning)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -10,7 +11,7 @@ from pathlib import Path
 from kdnas.config import Settings
 from kdnas.config.assistants import AUTO
 from kdnas.runs.context import Context
-from kdnas.space import Architecture, Candidate
+from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.arithmetic import share_of_arithmetic
 from kdnas.space.pruning import NOT_PRUNED, Pruning
 from kdnas.workflow.distilling.assistants import assistants_of
@@ -21,6 +22,7 @@ from kdnas.workflow.distilling.train_students import MAGNITUDE
 from kdnas.workflow.planning.estimate import share_asked
 from kdnas.workflow.preparing.pruned import importance_file, importance_step
 from kdnas.workflow.preparing.records import is_made
+from kdnas.workflow.preparing.trials_spent import trials_left, trials_spent
 
 __all__ = [
     "FINALIST",
@@ -28,6 +30,7 @@ __all__ = [
     "Kind",
     "Training",
     "before_training",
+    "most_finalists",
     "report_before",
     "trained_in_full",
 ]
@@ -119,10 +122,12 @@ def trained_in_full(
     home: Path,
     assistants: Sequence[str] = (),
     pruning: Pruning = NOT_PRUNED,
+    most: int | None = None,
 ) -> list[Training]:
     """The students that are trained in full for a report.
 
     `assistants` teach the student of the report; `pruning` is how that is pruned, if it is asked.
+    A search has `most` finalists; default: as many as are asked for.
     """
     settings = context.settings
     kinds = [
@@ -154,24 +159,36 @@ def trained_in_full(
         return found
     # Where time is short: to choose between two students comes before a control, to choose among
     # more does not.
-    ours, further = 1 + len(other_seeds(settings)), _finalists(context)
+    ours, further = 1 + len(other_seeds(settings)), _finalists(context, most)
     return [*found[:ours], *further[:1], *found[ours:], *further[1:]]
 
 
-def _finalists(context: Context) -> list[Training]:
-    """The trainings of the search's further finalists.
+def most_finalists(context: Context, space: SearchSpace, *, finish: bool = False) -> int:
+    """As many finalists as a search may have trials for, and its space candidates.
+
+    With `finish`, no further trial comes.
+    """
+    trials = trials_spent(context, ended=True)
+    trials += 0 if finish else trials_left(context, space=space)
+    return min(math.ceil(trials), len(space.candidates))
+
+
+def _finalists(context: Context, most: int | None) -> list[Training]:
+    """The trainings of the search's further finalists, of which there are `most`.
 
     Those that are over have the place of a student, and so have those that there are too few
     trials for: they come again where students are trained again.
     """
+    asked = context.settings.finalists
+    count = asked if most is None else min(asked, most)
     known = context.run.step("finalists", {})
     made = len(known.read()) if known.done() else 0
-    made = context.settings.finalists if all_found(context).done() else made
+    made = asked if all_found(context).done() else made
     student, none = context.run.folder / "student", context.run.folder / "students" / "finalists"
     return [
         Training(
             *(finalist_step(i), f"distil finalist {i + 1}", student if i < made else none),
             group=FINALIST,
         )
-        for i in range(1, context.settings.finalists)
+        for i in range(1, count)
     ]
