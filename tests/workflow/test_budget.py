@@ -79,7 +79,7 @@ def test_the_end_of_a_search_keeps_what_later_steps_need(make_run: Callable[...,
     later = [Step("search", "", {"a": 500.0}), Step("report", "", {"b": 150.0})]
     budget = TimeBudget(1000.0, lambda: 100.0, Plan(later), trial=10.0)
     context = replace(steps.context, time=budget)
-    found = deadline_of(context, study, 1, control=False)
+    found = deadline_of(context, steps.space, study, 1, control=False)
     assert found.until - time.time() == pytest.approx(1000 - 100 - 50 - 150, abs=2)
     assert found.trials == 70 and found.seconds == 10
 
@@ -93,8 +93,10 @@ def test_time_that_turns_out_free_goes_to_students_left_out_too(
     for spent, trials in ((0.0, 61), (400.0, 51)):  # of 950 and 550 seconds
         budget = TimeBudget(1000.0, lambda spent=spent: spent, Plan([]), left_out, trial=10.0)
         context = replace(steps.context, time=budget)
-        assert deadline_of(context, study, 1, control=False).trials == trials
-        assert deadline_of(context, study, 1, control=True).trials == round(95 - spent / 10)
+        assert deadline_of(context, steps.space, study, 1, control=False).trials == trials
+        assert deadline_of(context, steps.space, study, 1, control=True).trials == round(
+            95 - spent / 10
+        )
 
 
 @pytest.mark.slow

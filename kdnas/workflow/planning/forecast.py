@@ -159,7 +159,7 @@ def forecast(
     disks = disk_needed(context, inputs, given, tunes=tune, students=count)
     tuning = {"tunes_teacher": tune and not cached, "tuned_in_cache": cached}
     facts = planned_facts(context, inputs, given, todo.trials, tuning)
-    each = estimate.one_trial() if left or random else math.inf
+    each = estimate.one_trial() if context.settings.searches else math.inf
     return Forecast(facts, Plan(steps), disks, todo.left_out, each)
 
 

@@ -9,6 +9,7 @@ from optuna.study import Study
 
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
+from kdnas.space import SearchSpace
 from kdnas.study.deadline import Deadline, seconds_a_unit
 from kdnas.study.optimize import RANDOM_SEARCH
 from kdnas.study.pruner import SuccessiveHalvingPruner
@@ -21,7 +22,9 @@ SEARCHES = ("search", RANDOM_SEARCH)
 EVERY_SECONDS = 15.0
 
 
-def deadline_of(context: Context, study: Study, jobs: int, *, control: bool) -> Deadline:
+def deadline_of(
+    context: Context, space: SearchSpace, study: Study, jobs: int, *, control: bool
+) -> Deadline:
     """When a search, or random search beside it, shall end.
 
     What the later steps of the plan need is kept for them; where they turn out shorter than
@@ -30,6 +33,7 @@ def deadline_of(context: Context, study: Study, jobs: int, *, control: bool) -> 
 
     Args:
         context: Of the run; its time is limited.
+        space: The candidates.
         study: The search's, or random search's.
         jobs: Candidates that this process scores side by side.
         control: Whether it is random search.
@@ -42,7 +46,7 @@ def deadline_of(context: Context, study: Study, jobs: int, *, control: bool) -> 
     if not control:
         free -= budget.claimed(free)
     done = (trials_spent(context), trials_spent(context, control=True))
-    follows = not control and trials_left(context, control=True) > 0
+    follows = not control and trials_left(context, control=True, space=space) > 0
     count, _ = split(free * jobs / each, done, control=follows)
     expected = max(1, round(done[control] + count))
     return Deadline(time.time() + count * each / jobs, expected, each)
@@ -55,7 +59,9 @@ def has_time(context: Context, jobs: int) -> bool:
     return not budget.limited or free * jobs >= budget.trial
 
 
-def keep_time(context: Context, study: Study, jobs: int, *, control: bool) -> Callable[[], None]:
+def keep_time(
+    context: Context, space: SearchSpace, study: Study, jobs: int, *, control: bool
+) -> Callable[[], None]:
     """Writes a search's end into its study; returns a function that corrects it now and then.
 
     Of a run without --budget, the end that it had by an earlier one is taken out.
@@ -66,7 +72,7 @@ def keep_time(context: Context, study: Study, jobs: int, *, control: bool) -> Ca
         return lambda: None
 
     def write() -> None:
-        deadline_of(context, study, jobs, control=control).write(study)
+        deadline_of(context, space, study, jobs, control=control).write(study)
 
     wait_for_storage(write, say)
     last = time.monotonic()

@@ -91,10 +91,10 @@ def search(prepared: Prepared, study: Study) -> None:
     context, inputs = prepared.context, prepared.inputs
     settings, run = context.settings, context.run
     _check_same(prepared, study)
-    if trials_left(context) == 0:
+    if trials_left(context, space=inputs.space) == 0:
         return
     jobs = _jobs(prepared, control=False)
-    tick = keep_time(context, study, jobs, control=False)
+    tick = keep_time(context, inputs.space, study, jobs, control=False)
     teach(context, inputs.space, study, prepared.meter.teacher_params)
     if settings.warm_start and may_begin(study):
         warm_start(study, inputs.space, settings, prepared.meter, _first(prepared, study))
@@ -172,15 +172,15 @@ def random_search(prepared: Prepared, study: Study, *, finish: bool = False) -> 
     With `finish`, it is read as it is. Returns its study; None where it is switched off, or nothing
     in it was scored.
     """
-    context = prepared.context
+    context, space = prepared.context, prepared.inputs.space
     settings = context.settings
     if settings.random_control == "off" or settings.sampler == "random":
         return None
-    control = open_run_study(context, prepared.inputs.space, CONTROL)
+    control = open_run_study(context, space, CONTROL)
     jobs = _jobs(prepared, control=True)
-    if not finish and trials_left(context, control=True) > 0:
+    if not finish and trials_left(context, control=True, space=space) > 0:
         if has_time(context, jobs):
-            tick = keep_time(context, control, jobs, control=True)
+            tick = keep_time(context, space, control, jobs, control=True)
             with context.run.timed(RANDOM_SEARCH):
                 _optimize(prepared, control, jobs, tick, beside=study)
         _ended(context, control=True)
@@ -189,8 +189,8 @@ def random_search(prepared: Prepared, study: Study, *, finish: bool = False) -> 
 
 def _jobs(prepared: Prepared, *, control: bool) -> int:
     """Candidates of a search, or of random search, that are scored side by side."""
-    left = math.ceil(trials_left(prepared.context, control=control))
-    return count_jobs(prepared.context, left, prepared.meter.teacher_params)
+    left = trials_left(prepared.context, control=control, space=prepared.inputs.space)
+    return count_jobs(prepared.context, math.ceil(left), prepared.meter.teacher_params)
 
 
 def _optimize(

@@ -117,6 +117,17 @@ def test_a_plan_tells_what_a_trial_takes_one_of_several_workers(
     assert [step.seconds for step in told.plan.steps if step.name == "search"] == [30]
 
 
+def test_a_plan_without_trials_tells_what_one_takes_all_the_same(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should one come after all, its search ends at some time."""
+    speeds = Speeds(*[1e-6] * 4, share=0.5)
+    monkeypatch.setattr(of_forecasts, "probe", lambda *_, **__: speeds)
+    monkeypatch.setattr(of_forecasts, "trials_left", lambda *_, **__: 0.0)
+    told = plan_search(open_context(make_run(random_control="off", budget="1h")))
+    assert 0 < told.trial < 60
+
+
 def test_a_part_of_a_training_that_is_left_is_planned_as_a_whole_one(
     make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,11 +13,16 @@ from optuna.study import Study
 from kdnas.config import Settings
 from kdnas.runs.run_folder import Run
 from kdnas.runs.time_budget import TimeBudget
+from kdnas.space import Architecture, SearchSpace
+from kdnas.space.derivation import derive_choices
 from kdnas.study import storage
 from kdnas.study.deadline import Deadline
 from kdnas.study.optimize import expected_trials
 from kdnas.study.study import create_study
 from kdnas.workflow.searching import pacing
+
+SHAPE = Architecture(2, 2, 16, 32, "gelu")
+SPACE = SearchSpace(SHAPE, derive_choices(SHAPE))
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ def test_the_end_of_a_search_is_written_once_the_storage_is_back(
 ) -> None:
     monkeypatch.setattr(storage, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(pacing, "EVERY_SECONDS", 0.0)
-    tick = pacing.keep_time(context, study, 1, control=False)
+    tick = pacing.keep_time(context, SPACE, study, 1, control=False)
     first = Deadline.of(study)
     assert capsys.readouterr().out.count("waiting for it") == 1
     tick()
@@ -68,8 +73,8 @@ def test_a_run_that_goes_on_without_a_budget_has_no_end_by_time(context: Any) ->
     study = create_study(settings.storage, settings.study, None, "reward", {})
     Deadline(1.0, 7, 5.0).write(study)
     context.time = TimeBudget()  # as a worker's, or without --budget
-    pacing.keep_time(context, study, 1, control=False)
+    pacing.keep_time(context, SPACE, study, 1, control=False)
     assert Deadline.of(study) == Deadline(1.0, 7, 5.0), "a worker leaves the end of its search"
     context.settings = settings.model_copy(update={"budget": None, "trials": 20})
-    pacing.keep_time(context, study, 1, control=False)
+    pacing.keep_time(context, SPACE, study, 1, control=False)
     assert Deadline.of(study) is None and expected_trials(study, 20) == 20

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
 import optuna
 import pytest
+from optuna.trial import create_trial
+from support.stepwise import Stepwise
 
 from kdnas.config import Settings
-from kdnas.workflow.searching.search import too_short
+from kdnas.runs.run_folder import Run
+from kdnas.study.attributes import UNITS
+from kdnas.workflow.searching import search as of_searches
+from kdnas.workflow.searching.search import open_run_study, random_search, search, too_short
 
 
 @pytest.mark.parametrize(
@@ -30,3 +39,33 @@ def test_a_training_that_makes_most_students_worse_is_said_to_be_too_short(
     assert not told or "--mini-epochs (now 3) or --proxy-fraction (now 0.3)" in said
     assert "proxy" not in too_short(study.trials, Settings(proxy_fraction=1.0))
     assert said.startswith(told) if told else said == ""
+
+
+def test_a_space_that_was_tried_is_not_searched_again(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"num_hidden_layers": [1, 2], "hidden_size": [16], "hidden_act": ["gelu"]}
+    few |= {"num_attention_heads": [2], "intermediate_size": [32]}
+    step = Stepwise(make_run(trials=12, space=few, sampler="tpe", random_control="search"))
+    meter = SimpleNamespace(teacher_params=1000)
+    prepared: Any = SimpleNamespace(context=step.context, inputs=step.inputs, meter=meter)
+    searched = list[bool]()
+
+    def optimized(_: Any, study: Any, *__: Any, beside: Any = None) -> None:
+        searched.append(beside is not None)
+        known = {"params": 9, "macs": 9, "speedup": 2.0, "loss": 0.1, "reward": 1.0, UNITS: 1}
+        given: dict[str, Any] = {"distributions": step.space.distributions, "user_attrs": known}
+        for candidate in step.space.candidates:
+            params = step.space.params(candidate)
+            study.add_trial(create_trial(value=1.0, params=params, **given))
+
+    monkeypatch.setattr(of_searches, "_check_same", lambda *_: None)
+    monkeypatch.setattr(of_searches, "warm_start", lambda *_: None)
+    monkeypatch.setattr(of_searches, "_first", lambda *_: [])
+    monkeypatch.setattr(of_searches, "_optimize", optimized)
+    for _ in range(2):  # as it begins, and as it goes on
+        study = open_run_study(step.context, step.space)
+        search(prepared, study)
+        random = random_search(prepared, study)
+        assert random and len(random.trials) == 2
+        assert searched == [False, True]
