@@ -6,6 +6,7 @@ artifact that is there is loaded, not made.
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -94,8 +95,8 @@ def find_student(
     """The seven steps; with `rebuild`, a lost or damaged study is first made again.
 
     Where the student's shape is given, there is no study and no step 4. With `finish`, no further
-    trial is tried: the best so far is distilled. The time of --budget counts from `began` on, by
-    `time.monotonic`; default: from now on.
+    trial is tried: the best so far is distilled, however much of --budget is over. The time of
+    --budget counts from `began` on, by `time.monotonic`; default: from now on.
 
     Raises:
         KdnasError: Bad input or a lost study, before anything is computed; or no candidate meets
@@ -209,7 +210,7 @@ def _check(
     over = spent if context.settings.budget and not finish else None
     retrain: Any = {"students": students, "retrain_teacher": changed}
     made = forecast(context, inputs, given, searches=not finish, spent=over, **retrain)
-    seconds = context.settings.budget_seconds
+    seconds = math.inf if finish else context.settings.budget_seconds
     budget = TimeBudget(seconds, spent, made.plan, made.left_out, made.trial)
     return _Ready(replace(context, time=budget), inputs, given, changed, made)
 

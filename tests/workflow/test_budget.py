@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Said
+from optuna.trial import create_trial
 from support.stepwise import Stepwise
 
 from kdnas.config.duration import duration, seconds_of
@@ -20,8 +22,12 @@ from kdnas.runs.clock import seconds_before
 from kdnas.runs.run_folder import Run
 from kdnas.runs.time_budget import TimeBudget
 from kdnas.runtime.plan import Plan, Step
+from kdnas.study.attributes import UNITS
 from kdnas.study.deadline import Deadline
 from kdnas.study.study import evaluated
+from kdnas.workflow import pipeline
+from kdnas.workflow.planning import forecast as of_forecasts
+from kdnas.workflow.planning.probe import Speeds
 from kdnas.workflow.planning.time_left import within_time
 from kdnas.workflow.searching.pacing import deadline_of
 
@@ -58,6 +64,23 @@ def test_nothing_to_finish_is_refused(command: Said, make_run: Callable[..., Run
     run = make_run()
     code, error = command("resume", run.folder, "--finish")
     assert code == 2 and "has no finished trial yet to ship; leave --finish out" in error
+
+
+def test_a_run_that_is_to_end_now_ends_as_planned_however_late_it_is(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speeds = Speeds(*[1e-3] * 4, share=0.5)
+    monkeypatch.setattr(of_forecasts, "probe", lambda *_, **__: speeds)
+    steps = Stepwise(make_run(budget="1h", finalists=2))
+    study, space = steps.open_study(), steps.space
+    known = {"params": 9, "macs": 9, "speedup": 2.0, "loss": 0.1, "reward": 1.0, UNITS: 1}
+    given: dict[str, Any] = {"distributions": space.distributions, "user_attrs": known}
+    for candidate in space.candidates[:2]:
+        study.add_trial(create_trial(value=1.0, params=space.params(candidate), **given))
+    ready = pipeline._check(steps.context, finish=True, spent=lambda: 3600.0)
+    planned = [step.name for step in ready.forecast.plan.steps]
+    assert any(name.startswith("control ") for name in planned)
+    assert all(map(ready.context.time.affords, planned))
 
 
 @pytest.mark.slow
@@ -133,6 +156,8 @@ def test_epochs_fit_into_the_time_that_is_left(make_run: Callable[..., Run]) -> 
     context = replace(prepared.context, time=budget)
     short = within_time(replace(prepared, context=context), study)
     assert short.context.settings.epochs_share == pytest.approx(0.5, abs=0.01)
+    ended = replace(prepared, context=replace(context, time=TimeBudget()))
+    assert within_time(ended, study).context.settings == short.context.settings, "chosen once"
     full = short.full("default")
     assert [s.epochs for s in full.settings.full_stages] == [
         pytest.approx(0.5 * s.epochs, abs=0.01) for s in steps.settings.full_stages

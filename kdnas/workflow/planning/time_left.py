@@ -36,9 +36,10 @@ def within_time(prepared: Prepared, study: Study) -> Prepared:
     usual = share_planned(prepared.inputs.space, settings, prepared.meter.teacher_params)
     epochs = epochs_beside(shape, prepared.inputs.space.teacher, settings, usual)
     foresee(study, best, context.settings, epochs)
-    if not context.time.limited:
+    chosen = share_of(context, candidate)
+    if not (context.time.limited or chosen.done()):
         return prepared
-    share = share_of(context, candidate).get(lambda: _share(context))
+    share = chosen.get(lambda: _share(context))
     if share == context.settings.epochs_share:
         return prepared
     context = with_share(context, share)
