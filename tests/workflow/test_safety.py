@@ -19,6 +19,7 @@ import kdnas
 from kdnas.config.choices import Sampler
 from kdnas.errors import KdnasError
 from kdnas.tasks.formats.hub import fetch
+from kdnas.tasks.spec import Hub
 
 SOURCES = [p for p in Path(kdnas.__file__).parent.rglob("*.py") if "testing" not in p.parts]
 
@@ -95,7 +96,7 @@ def test_a_data_set_with_a_script_is_refused_and_the_script_not_run(tmp_path: Pa
     folder.mkdir()
     (folder / "rows.py").write_text(f"open({str(mark)!r}, 'w')")
     with pytest.raises(KdnasError, match="scripts are no longer supported"):
-        fetch(str(folder), None, "give the data with --data-dir")
+        fetch(Hub(path=str(folder)), "give the data with --data-dir")
     assert not mark.exists()
 
 
