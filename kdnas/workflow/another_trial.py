@@ -114,7 +114,8 @@ def _check_trial(
     winner = _taught(best_first[0], context.settings, space.assistants)
     check_assistants(context, inputs, winner.candidate)
     before = before_training(context, space.teacher, winner.candidate)
-    students = [*before, *trained_in_full(context, home_of(context, winner), assistants)]
+    home = home_of(context, winner)
+    students = [*before, *trained_in_full(context, home, assistants, most=1)]
     planned = forecast(context, inputs, given, searches=False, students=students)
     # A trial's time tells that of its own student; assistants are of sizes that are known.
     factor = share_of_time(study, best_first[0], context.settings)

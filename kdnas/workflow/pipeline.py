@@ -37,7 +37,7 @@ from kdnas.workflow.distilling.choose import (
     choose_student,
     ship,
 )
-from kdnas.workflow.distilling.finalists import distil_finalists
+from kdnas.workflow.distilling.finalists import distil_finalists, expected_finalists
 from kdnas.workflow.distilling.measure import make_report
 from kdnas.workflow.distilling.seeds import seeds_of
 from kdnas.workflow.distilling.train_students import train_students
@@ -72,7 +72,7 @@ from kdnas.workflow.preparing.inputs import (
 from kdnas.workflow.preparing.prepare import Prepared, prepare
 from kdnas.workflow.preparing.pruned import home_of_pruned, measure_pruning
 from kdnas.workflow.preparing.run_space import asked_candidates
-from kdnas.workflow.preparing.trials_spent import with_expected_trials
+from kdnas.workflow.preparing.trials_spent import trials_left, with_expected_trials
 from kdnas.workflow.remember import remember_finalists
 from kdnas.workflow.searching.learn_from import check_lessons
 from kdnas.workflow.searching.search import finish_search, open_run_study, random_search, search
@@ -224,7 +224,9 @@ def _asked_trainings(context: Context, inputs: Inputs, *, finish: bool) -> list[
     found = list[Training]()
     if context.settings.searches:
         most = most_finalists(context, inputs.space, finish=finish)
-        return trained_in_full(context, context.run.folder, most=most)
+        over = finish or not trials_left(context, space=inputs.space)
+        chosen = expected_finalists(context) if over else ()
+        return trained_in_full(context, context.run.folder, most=most, chosen=chosen)
     for candidate in asked_candidates(inputs.space):
         check_assistants(context, inputs, candidate)
         home = home_of_pruned(context, candidate.pruning)

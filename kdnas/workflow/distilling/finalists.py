@@ -15,15 +15,18 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.config import Settings
+from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, damage, key_of
 from kdnas.files.atomic import move
 from kdnas.report.model import SEARCHED
+from kdnas.report.search_summary import TOO_SLOW
 from kdnas.report.searched import Finalist
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
 from kdnas.scoring.agreement import HeldoutAgreement
 from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.students.checkpoint import student_artifact
+from kdnas.study.study import evaluated
 from kdnas.study.winner import Winner, ranked_trials
 from kdnas.workflow.distilling.choose import (
     ASIDE,
@@ -36,11 +39,13 @@ from kdnas.workflow.distilling.measure import Control
 from kdnas.workflow.distilling.train_students import controls_beside
 from kdnas.workflow.distilling.within_limit import (
     distil_within_limit,
+    each_kind_first,
     on_any_machine,
     speed_of_student,
 )
 from kdnas.workflow.preparing.prepare import Prepared
 from kdnas.workflow.preparing.records import is_made, record_of
+from kdnas.workflow.preparing.trials_spent import study_of
 
 
 def distil_finalists(prepared: Prepared, study: Study) -> Winner:
@@ -57,7 +62,7 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     """
     context = prepared.context
     settings = context.settings
-    best_first = without_copies(ranked_trials(study, speedup=settings.speedup), settings)
+    best_first = best_of(study, settings)
     labelled = prepared.rows(TEACHERS_VOCABULARY).selection.labels is not None
     count = settings.finalists if labelled else 1
     place = partial(place_of_finalist, context)
@@ -77,8 +82,18 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
         winner, scored = _chosen(prepared, {trial.number: trial for trial in best_first}, found)
     _put_in_place(context, winner)
     context.run.step("finalists", {}).write([one.model_dump(mode="json") for one in scored])
-    all_found(context).write(len(found))
+    all_found(context, study).write(len(found))
     return winner
+
+
+def best_of(study: Study, settings: Settings) -> list[FrozenTrial]:
+    """The trials that a search's finalists are chosen from, the best first.
+
+    Raises:
+        KdnasError: None has ended.
+        MissedLimitError: None keeps the speed-up that is asked for.
+    """
+    return without_copies(ranked_trials(study, speedup=settings.speedup), settings)
 
 
 def without_copies(trials: Sequence[FrozenTrial], settings: Settings) -> list[FrozenTrial]:
@@ -96,10 +111,27 @@ def without_copies(trials: Sequence[FrozenTrial], settings: Settings) -> list[Fr
     return [trial for trial in trials if trial.number in kept]
 
 
-def all_found(context: Context) -> Artifact[Any]:
+def expected_finalists(context: Context) -> list[Winner]:
+    """The finalists of the trials that a run has, as far as can be said before they are timed.
+
+    None where all are found, or no trial can be one.
+    """
+    settings, study = context.settings, study_of(context)
+    if study is None or all_found(context, study).done():
+        return []
+    try:
+        trials = best_of(study, settings)
+    except KdnasError:  # the search says so in the end
+        return []
+    slow = {one["trial"] for one in context.run.events(TOO_SLOW, trial=int, speedup=float)}
+    some = (Winner.of(trial, settings) for trial in trials if trial.number not in slow)
+    return each_kind_first([*some], lambda one: one.candidate)[: settings.finalists]
+
+
+def all_found(context: Context, study: Study) -> Artifact[Any]:
     """How many finalists there are, once a run has all that its trials and its time allow."""
-    settings = context.settings
-    key = {"finalists": settings.finalists, "budget": settings.budget}
+    settings, trials = context.settings, len(evaluated(study))
+    key = {"finalists": settings.finalists, "budget": settings.budget, "trials": trials}
     return context.run.step("finalists-found", key)
 
 

@@ -142,11 +142,12 @@ def forecast(
     stores = signal and needs_signal(context.settings, inputs.space)
     known = {"cached": cached, "signal": signal, "stores": stores, "scores": scores}
     before = _before(context, estimate, tune=tune, **known)
-    made = {one.place for one in students if one.is_student and one not in missing}
+    there = (one for one in students if one.is_student and one not in missing)
+    made = {one.place for one in there if not one.step.startswith(FINALIST)}
     unmeasured = sum(not _is_measured(context, place) for place in made)
     todo = Allotment(left, random, _students(estimate, missing, beside))
     screens = left > 0 and not trials_spent(context)
-    if spent is not None and (left or random):
+    if spent is not None and (left or random or missing):
         warm = estimate.warm_start(left) if screens else 0.0
         todo = _allotted(context, estimate, todo, before, warm, spent(), unmeasured)
     to_train = sum(step.kind == "student" for step in todo.students)
@@ -291,8 +292,9 @@ def _allotted(
     Some students are there, `unmeasured`.
     """
     settings, seconds = context.settings, context.settings.budget_seconds
-    parts = [*(step.parts for step in (*before, *wanted.students[:1])), {SCREENING: warm}]
-    parts += [{TRIAL: estimate.trial()}, estimate.report_parts(unmeasured + 1)]
+    needed = int(any(step.name == DISTIL for step in wanted.students[:1]))
+    parts = [*(step.parts for step in (*before, *wanted.students[:needed])), {SCREENING: warm}]
+    parts += [{TRIAL: estimate.trial()}, estimate.report_parts(unmeasured + needed)]
     done = (trials_spent(context), trials_spent(context, control=True))
     return allot(
         seconds - spent,
@@ -301,6 +303,7 @@ def _allotted(
         trial=estimate.trial(),
         students=wanted.students,
         report=lambda count: estimate.report(unmeasured + count),
+        needed=needed,
         done=done,
         most=min(float(settings.trials), done[0] + wanted.trials),
         control=wanted.random > 0,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
+from typing import Any
 
 from kdnas.config import Settings
 from kdnas.config.assistants import AUTO
@@ -14,15 +15,17 @@ from kdnas.runs.context import Context
 from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.arithmetic import share_of_arithmetic
 from kdnas.space.pruning import NOT_PRUNED, Pruning
+from kdnas.students.checkpoint import student_artifact
+from kdnas.study.winner import Winner
 from kdnas.workflow.distilling.assistants import assistants_of
 from kdnas.workflow.distilling.distil import FINALIST, finalist_step, step_name
-from kdnas.workflow.distilling.finalists import all_found
+from kdnas.workflow.distilling.finalists import all_found, place_of_finalist
 from kdnas.workflow.distilling.seeds import other_seeds, place_of_seed
 from kdnas.workflow.distilling.train_students import MAGNITUDE
 from kdnas.workflow.planning.estimate import share_asked
 from kdnas.workflow.preparing.pruned import importance_file, importance_step
-from kdnas.workflow.preparing.records import is_made
-from kdnas.workflow.preparing.trials_spent import trials_left, trials_spent
+from kdnas.workflow.preparing.records import is_made, record_of
+from kdnas.workflow.preparing.trials_spent import study_of, trials_left, trials_spent
 
 __all__ = [
     "FINALIST",
@@ -64,6 +67,8 @@ class Training:
         kind: How long it takes.
         group: Those of a group are trained side by side; of none, by itself.
         share: Its layers' arithmetic as a share of its teacher's; None where nobody knows yet.
+        record: What decides its checkpoint, where that is known; else any by a recipe of the run
+            may be it.
     """
 
     step: str
@@ -72,6 +77,7 @@ class Training:
     kind: Kind = Kind.RECIPE
     group: str = ""
     share: float | None = None
+    record: Mapping[str, Any] | None = None
 
     @property
     def is_student(self) -> bool:
@@ -80,6 +86,8 @@ class Training:
 
     def is_made(self, settings: Settings) -> bool:
         """Whether it is there, by a recipe of the run."""
+        if self.record is not None:
+            return student_artifact(self.place, self.record).done()
         return is_made(self.place, settings) if self.is_student else self.place.exists()
 
 
@@ -123,11 +131,13 @@ def trained_in_full(
     assistants: Sequence[str] = (),
     pruning: Pruning = NOT_PRUNED,
     most: int | None = None,
+    chosen: Sequence[Winner] = (),
 ) -> list[Training]:
     """The students that are trained in full for a report.
 
     `assistants` teach the student of the report; `pruning` is how that is pruned, if it is asked.
-    A search has `most` finalists; default: as many as are asked for.
+    A search has `most` finalists, these `chosen`; default: as many as are asked for, and nobody
+    knows which.
     """
     settings = context.settings
     kinds = [
@@ -150,7 +160,9 @@ def trained_in_full(
         among = of_search and name == "student" and settings.finalists > 1
         first = FINALIST if among else str(home)
         named = step_name(context.run, step, place)
-        found.append(Training(named, title, place, kind, first, share))
+        one = Training(named, title, place, kind, first, share)
+        known = of_search and name == "student" and chosen
+        found.append(_of_finalist(context, one, chosen[0], first=True) if known else one)
         for seed in other_seeds(settings):
             place, told = place_of_seed(home, name, seed), f"{title}, seed {seed}"
             own = step_name(context.run, step, place, seed)
@@ -159,7 +171,7 @@ def trained_in_full(
         return found
     # Where time is short: to choose between two students comes before a control, to choose among
     # more does not.
-    ours, further = 1 + len(other_seeds(settings)), _finalists(context, most)
+    ours, further = 1 + len(other_seeds(settings)), _finalists(context, most, chosen)
     return [*found[:ours], *further[:1], *found[ours:], *further[1:]]
 
 
@@ -173,22 +185,34 @@ def most_finalists(context: Context, space: SearchSpace, *, finish: bool = False
     return min(math.ceil(trials), len(space.candidates))
 
 
-def _finalists(context: Context, most: int | None) -> list[Training]:
+def _of_finalist(context: Context, one: Training, chosen: Winner, *, first: bool) -> Training:
+    """The training of a finalist, now that it is known which one it is."""
+    record = record_of(context.settings, chosen.candidate, chosen.trial)
+    return replace(one, place=place_of_finalist(context, chosen, first), record=record)
+
+
+def _finalists(context: Context, most: int | None, chosen: Sequence[Winner]) -> list[Training]:
     """The trainings of the search's further finalists, of which there are `most`.
 
-    Those that are over have the place of a student, and so have those that there are too few
-    trials for: they come again where students are trained again.
+    Where nobody knows which are `chosen`, those that are over have the place of a student, and so
+    have those that there are too few trials for: they come again where students are trained again.
     """
     asked = context.settings.finalists
     count = asked if most is None else min(asked, most)
-    known = context.run.step("finalists", {})
+    known, study = context.run.step("finalists", {}), study_of(context)
     made = len(known.read()) if known.done() else 0
-    made = asked if all_found(context).done() else made
+    made = asked if study is not None and all_found(context, study).done() else made
     student, none = context.run.folder / "student", context.run.folder / "students" / "finalists"
-    return [
+    further = [
         Training(
             *(finalist_step(i), f"distil finalist {i + 1}", student if i < made else none),
             group=FINALIST,
         )
         for i in range(1, count)
+    ]
+    if not chosen:
+        return further
+    return [
+        _of_finalist(context, one, winner, first=False)
+        for one, winner in zip(further, chosen[1:], strict=False)
     ]

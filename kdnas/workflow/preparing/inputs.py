@@ -56,6 +56,8 @@ from kdnas.workflow.preparing.vocabularies import Vocabularies, read_vocabularie
 GPU_BATCH = 32
 # Where RUN/work keeps a student behind its short training; nothing depends on that yet.
 SHORT = "mini-KD"
+# Folders of a run with students that its teacher, or the labels, taught in full.
+OF_STUDENTS = ("student", "controls", "students", "assistants")
 # The steps about a teacher and the data that it learns and is scored on.
 OF_THE_DATA = (
     *("teacher-outputs", "teacher-threshold", "evaluate-teacher", "floor"),
@@ -229,7 +231,7 @@ def _depends(context: Context) -> str:
     folder = context.run.folder
     if context.settings.searches:
         return "the study's candidates were scored" if trials_spent(context) > 0 else ""
-    begun = any((folder / name).exists() for name in ("student", "controls"))
+    begun = any((folder / name).exists() for name in OF_STUDENTS)
     files = (at.relative_to(folder) for at in folder.glob("work/**/*") if at.is_file())
     begun = begun or any(SHORT not in file.parts for file in files)
     return "the student was trained" if begun else ""

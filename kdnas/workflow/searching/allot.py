@@ -56,6 +56,7 @@ def allot(
     trial: float,
     students: Sequence[Step],
     report: Callable[[int], float],
+    needed: int,
     done: tuple[float, float],
     most: float,
     control: bool,
@@ -72,7 +73,8 @@ def allot(
         seconds: Of the whole budget.
         before: What comes before the search.
         trial: Seconds that a trial adds to the search.
-        students: The trainings in full that are missing, the run's own student first.
+        students: The trainings in full that are missing.
+        needed: Of these, as many as the run has to train: its own student, if missing, is first.
         report: What the report takes for so many students.
         done: Trials of the search and of random search that are paid for.
         most: Trials of the search, and of random search, in all.
@@ -84,8 +86,9 @@ def allot(
     Raises:
         KdnasError: There is no time for the least of it.
     """
-    must, others = list(students[:1]), students[1:]
-    least = before + trial + sum(step.seconds for step in must) + report(1)
+    must, others = list(students[:needed]), students[needed:]
+    first = trial if most > done[0] else 0.0  # nothing, once the search is over
+    least = before + first + sum(step.seconds for step in must) + report(needed)
     rest = left - RESERVE * seconds - least
     if rest < 0 and not begun:
         raise KdnasError(too_short(seconds, seconds - left, before, least - before, work))
@@ -97,7 +100,7 @@ def allot(
             budget, rest = budget - price, rest - price
         else:
             left_out.append(step)
-    count = max(0.0, rest + trial) / trial
+    count = max(0.0, rest + first) / trial
     mine, theirs = split(count, done, control=control)
     mine = min(mine, max(0.0, most - done[0]))
     theirs = min(theirs, max(0.0, done[0] + mine - done[1]))

@@ -34,7 +34,7 @@ from kdnas.workflow.planning.estimate import Estimate, share_asked
 from kdnas.workflow.planning.forecast import forecast, share_of_time
 from kdnas.workflow.planning.planned_facts import LEGEND
 from kdnas.workflow.planning.probe import Speeds, usual_shape
-from kdnas.workflow.planning.trainings import Training
+from kdnas.workflow.planning.trainings import Training, trained_in_full
 from kdnas.workflow.preparing import trials_spent
 from kdnas.workflow.preparing.inputs import Inputs, load_given_teacher, read_inputs
 from kdnas.workflow.preparing.prepare import prepare_full_kd, prepare_teacher
@@ -104,6 +104,22 @@ def test_a_plan_within_a_time_counts_what_measuring_took(
     told = plan_search(open_context(run)).described
     most = (600 - 30 - seconds) / 10  # of the budget 30 s are kept in reserve
     assert 0.8 * most < told["trials_left"] <= most
+
+
+def test_a_plan_has_no_controls_where_the_time_is_over_as_the_search_is(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speeds = Speeds(*[1e-2] * 4, share=0.5, trial=10.0)
+    monkeypatch.setattr(of_forecasts, "probe", lambda *_, **__: speeds)
+    monkeypatch.setattr(of_forecasts, "_trials_to_come", lambda *_: (0.0, 0.0))
+    monkeypatch.setattr(of_forecasts, "trials_spent", lambda *_, **__: 3.0)
+    context = open_context(make_run(budget="1m", finalists=1))
+    inputs = read_inputs(context)
+    given = load_given_teacher(context, inputs)
+    students = trained_in_full(context, context.run.folder, most=1)
+    told = forecast(context, inputs, given, students=students, spent=lambda: 59.0)
+    assert [step.name for step in told.plan.steps if step.kind == "student"] == ["distil student"]
+    assert {"control fine-tuned", "distil hand-picked"} <= {step.name for step in told.left_out}
 
 
 def test_a_plan_tells_what_a_trial_takes_one_of_several_workers(

@@ -18,7 +18,7 @@ STUDENT, CONTROL = Step("distil student", "", {"a": 100.0}), Step("control x", "
 
 def given(seconds: float, **changes: Any) -> Allotment:
     known: dict[str, Any] = {
-        **{"before": 50.0, "trial": 10.0, "students": [STUDENT, CONTROL]},
+        **{"before": 50.0, "trial": 10.0, "students": [STUDENT, CONTROL], "needed": 1},
         **{"report": lambda count: 20.0 * count, "done": (0.0, 0.0), "most": 1e6},
         **{"control": True, "begun": False, "work": WORK},
     }
@@ -75,6 +75,16 @@ def test_short_times_are_rounded_up_by_little() -> None:
 def test_a_number_of_trials_ends_it_as_well() -> None:
     found = given(1000, most=5.0)
     assert found.trials == 5 and found.random == 5
+
+
+def test_a_search_that_is_over_trains_what_there_is_time_for() -> None:
+    over: dict[str, Any] = {"before": 0.0, "begun": True, "done": (5.0, 5.0), "most": 5.0}
+    found = given(300, **over)
+    assert found.students == [STUDENT, CONTROL] and found.trials == found.random == 0
+    assert given(200, **over).left_out == [CONTROL]
+    made = {**over, "students": [CONTROL], "needed": 0}
+    assert given(200, **made).students == [CONTROL]
+    assert given(100, **made).left_out == [CONTROL]  # half of the rest does not pay for it
 
 
 def test_what_was_tried_before_counts() -> None:
