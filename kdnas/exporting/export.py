@@ -15,7 +15,7 @@ from kdnas.errors import KdnasError
 from kdnas.exporting.onnx import FILES, export_onnx
 from kdnas.exporting.push import check_login, push
 from kdnas.exporting.readme import append_readme
-from kdnas.files.artifact import MANIFEST
+from kdnas.files.artifact import MANIFEST, content_of
 from kdnas.files.atomic import check_writable, replace_folder, write_json, write_text
 from kdnas.files.disk import existing
 from kdnas.measure.onnx import require_onnx
@@ -91,7 +91,8 @@ def export(
                 size = sum(file.stat().st_size for file in source.glob("*.safetensors"))
                 given = (run, model, tokenizer, size, partial, files)
                 found = export_onnx(*given, max_drop=max_drop, timing=timing)
-                result = {"trial": trial, "formats": wanted, **found}
+                made_of = {"trial": trial, "student": content_of(source)}
+                result = {**made_of, "formats": wanted, **found}
                 write_json(partial / "export.json", result)
                 append_readme(partial, result, whole="torch" in wanted)
         result = {"folder": str(target), **result}

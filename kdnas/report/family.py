@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from kdnas.files.artifact import content_of
 from kdnas.files.atomic import read_json
 from kdnas.report.model import Member, Report
 from kdnas.report.page import Section, Table
@@ -21,8 +22,8 @@ TOLD = (
 CAPTION = "A row a student{}."
 WITH_CONTROLS = ", with the main score of its controls"
 NONE = "-"
-# What kdnas export times, as export.json calls it.
-FILES = ("ONNX", "int8")
+# What kdnas export times, as export.json calls it, and beside what: a black box cannot be.
+FILES, BESIDE = ("ONNX", "int8"), ("teacher", "student base")
 
 
 def family_of(reports: Mapping[str, Report]) -> list[Member]:
@@ -63,22 +64,26 @@ def with_exports(members: Sequence[Member], run: Path, point: tuple[int, int]) -
             have none.
     """
     return [
-        one.model_copy(
-            update={"exported": _exported(run / one.folder / "export" / "export.json", point)}
-        )
-        for one in members
+        one.model_copy(update={"exported": _exported(run / one.folder, point)}) for one in members
     ]
 
 
-def _exported(file: Path, point: tuple[int, int]) -> dict[str, float]:
-    """How many times as fast as the teacher's ONNX file each file of a student is."""
+def _exported(home: Path, point: tuple[int, int]) -> dict[str, float]:
+    """How many times as fast as the teacher's ONNX file each file of the student in `home` is.
+
+    Files of an earlier student there have no say.
+    """
+    told = read_json(home / "export" / "export.json") or {}
+    now = content_of(home / "student")
+    if told.get("student", now) != now:
+        return {}
     times = {
         (one["model"], one["runtime"]): at["ms"]
-        for one in (read_json(file) or {}).get("models", ())
+        for one in told.get("models", ())
         for at in one["latency"]
         if (at["batch"], at["length"]) == point
     }
-    beside = times.get(("teacher", "ONNX"))
+    beside = next((times[who, "ONNX"] for who in BESIDE if (who, "ONNX") in times), None)
     found = {name: times.get(("student", name)) for name in FILES}
     return {name: beside / ms for name, ms in found.items() if beside and ms}
 

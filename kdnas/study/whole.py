@@ -53,11 +53,9 @@ def check_searches(run: Run) -> None:
     settings, folder = run.settings, run.folder
     if settings.searches:
         return
-    what, reports = f"one shape, {settings.architecture}", [Path()]
+    what, reports = what_is_distilled(settings), [Path()]
     if settings.architecture is None:
-        asked = prunings_asked(settings)
-        what = f"the teacher pruned by {settings.pruned} to {asked[-1].target}"
-        reports = [report_of_pruned(settings, one.speedup) for one in asked]
+        reports = [report_of_pruned(settings, one.speedup) for one in prunings_asked(settings)]
     students = ", ".join(str(folder / one / "student") for one in reports)
     which = f" --student {reports[0].as_posix()}" if reports[1:] else ""
     raise KdnasError(
@@ -65,6 +63,13 @@ def check_searches(run: Run) -> None:
         f"student{'s' * bool(reports[1:])} ({students}) with `kdnas export {folder}{which}`, or "
         "start a study with kdnas search"
     )
+
+
+def what_is_distilled(settings: Settings) -> str:
+    """What a run without a search distils, in words."""
+    if settings.architecture is not None:
+        return f"one shape, {settings.architecture}"
+    return f"the teacher pruned by {settings.pruned} to {prunings_asked(settings)[-1].target}"
 
 
 def check_whole(run: Run) -> None:

@@ -70,7 +70,7 @@ from kdnas.workflow.preparing.inputs import (
     read_inputs,
 )
 from kdnas.workflow.preparing.prepare import Prepared, prepare
-from kdnas.workflow.preparing.pruned import home_of_pruned, measure_pruning
+from kdnas.workflow.preparing.pruned import drop_outdated, home_of_pruned, measure_pruning
 from kdnas.workflow.preparing.run_space import asked_candidates
 from kdnas.workflow.preparing.trials_spent import trials_left, with_expected_trials
 from kdnas.workflow.remember import remember_finalists
@@ -261,9 +261,10 @@ def deliver(
         step_name: The last step's in the plan that is followed.
     """
     context, pruned = prepared.context, prepared.mini.pruned
-    student = checkpoint_of(context, winner, home)
     if pruned and winner.candidate.pruning.after:  # of a student that is trained now
+        drop_outdated(context, pruned, winner.candidate.pruning, home)
         measure_pruning(context, pruned, winner.candidate.pruning)
+    student = checkpoint_of(context, winner, home)
     trained = train_students(prepared, winner, student, random, home, speedup)
     first, *others = (best_seed(prepared, one) for one in trained)
     choice = Choice(first, others)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from made_runs import report_of
 
+from kdnas.files.artifact import Artifact, content_of
 from kdnas.report.card import model_card
 from kdnas.report.family import family_lines, family_of, family_section, with_exports
 from kdnas.report.model import Kept, PrunedFacts, Report
@@ -84,6 +86,41 @@ def test_speeds_of_files_are_of_the_batch_and_length_of_the_run(
     assert other.exported == {"ONNX": 1.0}
     [never, _] = with_exports(report.family, tmp_path, (1, 256))
     assert never.exported == {}
+
+
+def test_files_of_an_earlier_student_have_no_say(report: Report, tmp_path: Path) -> None:
+    home = tmp_path / "family" / "2x"
+    student: Artifact[str] = Artifact(
+        home / "student",
+        {"seed": 0},
+        load=lambda folder: (folder / "a").read_text(),
+        save=lambda text, folder: (folder / "a").write_text(text),
+    )
+    for text, found in (("first", {"ONNX": 3.0}), ("second", {})):
+        shutil.rmtree(home / "student", ignore_errors=True)
+        student.write(text)
+        if text == "first":
+            change_export(home, student=content_of(home / "student"))
+        [one, _] = with_exports(report.family, tmp_path, (1, 128))
+        assert one.exported == found
+
+
+def test_a_black_box_teachers_files_are_timed_beside_the_base(
+    report: Report, tmp_path: Path
+) -> None:
+    home = tmp_path / "family" / "2x"
+    models = json.loads((home / "export" / "export.json").read_text())["models"]
+    named = {"teacher": "student base"}
+    change_export(
+        home, models=[{**one, "model": named.get(one["model"], one["model"])} for one in models]
+    )
+    [one, _] = with_exports(report.family, tmp_path, (1, 128))
+    assert one.exported == {"ONNX": 3.0}
+
+
+def change_export(home: Path, **changes: Any) -> None:
+    file = home / "export" / "export.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
 def test_terminal_and_card_have_the_table(report: Report) -> None:

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
 from kdnas.errors import KdnasError, MissedLimitError
-from kdnas.files.artifact import Artifact, json_artifact
+from kdnas.files.artifact import Artifact, json_artifact, key_of
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.space import AnyArchitecture, Architecture, Candidate, PrunedArchitecture, Pruning
@@ -89,15 +89,23 @@ class PrunedStudents:
         model = dense(self.trained(pruning.before)).eval()
         return model.to(self.runtime.device)  # type: ignore[arg-type]
 
+    def is_outdated(self, pruning: Pruning) -> bool:
+        """Whether what a student keeps was found out of another one than it is pruned from now."""
+        of = (key_of(self._shape_file(pruning)) or {}).get("student")
+        return of is not None and of != self.content(pruning.before)
+
     def counts(self, pruning: Pruning) -> PrunedArchitecture:
         """How many heads and neurons each layer keeps; that of a speed-up reaches it as timed.
 
         Raises:
             MissedLimitError: No pruning reaches the speed-up, and the fastest will not do.
         """
-        name = f"shape-{pruning.label.replace(' ', '-')}.json"
-        kept: Artifact[Any] = json_artifact(self.folder / name, self._key(pruning, pruning.params))
+        key = self._key(pruning, pruning.params)
+        kept: Artifact[Any] = json_artifact(self._shape_file(pruning), key)
         return PrunedArchitecture.from_params(kept.get(lambda: self._choose(pruning).params))
+
+    def _shape_file(self, pruning: Pruning) -> Path:
+        return self.folder / f"shape-{pruning.label.replace(' ', '-')}.json"
 
     def shape(self, candidate: Candidate) -> AnyArchitecture:
         """The architecture of a candidate, pruned or not."""

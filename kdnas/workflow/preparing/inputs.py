@@ -19,7 +19,7 @@ from kdnas.recipes.run_data import RunData, prepare_data
 from kdnas.recipes.transfer_set import FILES as TRANSFER_FILES
 from kdnas.recipes.transfer_set import reads_transfer
 from kdnas.runs.context import Context
-from kdnas.runs.run_folder import Run, resolve
+from kdnas.runs.run_folder import FAMILY, Run, resolve
 from kdnas.runtime.console import say
 from kdnas.runtime.device import device_named
 from kdnas.scoring.costs import CostMeter
@@ -31,6 +31,7 @@ from kdnas.students import empty_student
 from kdnas.students.static import check_static
 from kdnas.study.attributes import FINGERPRINTS
 from kdnas.study.study import has_score
+from kdnas.study.whole import what_is_distilled
 from kdnas.teachers.load import (
     Teacher,
     check_family,
@@ -57,7 +58,7 @@ GPU_BATCH = 32
 # Where RUN/work keeps a student behind its short training; nothing depends on that yet.
 SHORT = "mini-KD"
 # Folders of a run with students that its teacher, or the labels, taught in full.
-OF_STUDENTS = ("student", "controls", "students", "assistants")
+OF_STUDENTS = ("student", "controls", FAMILY, "assistants")
 # The steps about a teacher and the data that it learns and is scored on.
 OF_THE_DATA = (
     *("teacher-outputs", "teacher-threshold", "evaluate-teacher", "floor"),
@@ -171,7 +172,7 @@ def check_total(context: Context) -> None:
     if settings.trials != before.trials and not settings.searches:
         raise KdnasError(
             f"invalid --trials {settings.trials}: {context.run.folder} has no search, it distils "
-            f"one shape, {settings.architecture}; leave --trials out"
+            f"{what_is_distilled(settings)}; leave --trials out"
         )
     if settings.trials >= before.trials:
         return

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from kdnas.files.artifact import content_of
+from kdnas.files.artifact import content_of, key_of
 from kdnas.measure import LatencySettings
 from kdnas.recipes.stages import in_standard_units
 from kdnas.runs.context import Context
 from kdnas.runs.student import report_of_pruned
+from kdnas.runtime.console import say
 from kdnas.scoring.costs import CostMeter
 from kdnas.space import Pruning
 from kdnas.students.checkpoint import load_student
@@ -86,6 +88,22 @@ def measure_pruning(context: Context, students: PrunedStudents, pruning: Pruning
                 students.order(pruning)
     with context.run.timed("pruning"):
         students.counts(pruning)
+
+
+def drop_outdated(context: Context, students: PrunedStudents, pruning: Pruning, home: Path) -> None:
+    """Removes what was trained of another student than the one that is pruned further now.
+
+    That is another one once it was trained by another recipe, or another of its seeds counts: what
+    is left of it differs, and so does where its training begins. `home` has the report.
+    """
+    if not students.is_outdated(pruning):
+        return
+    say(f"{pruning.label} is pruned anew: {pruning.before.label} is another student now")
+    for file in (*home.glob("student"), *home.glob("controls/*"), *home.glob("seeds/*/*")):
+        params = (key_of(file) or {}).get("candidate", {})
+        if Pruning.from_params(params).after:
+            shutil.rmtree(file)
+    shutil.rmtree(context.run.folder / "work", ignore_errors=True)
 
 
 def to_be_measured(
