@@ -10,6 +10,7 @@ from typing import Any
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several
+from kdnas.tasks.characters import Characters
 from kdnas.tasks.examples import Examples, Key, keys_of, shown
 from kdnas.tasks.formats.predictions import PredictedRow, open_predictions, predicted_rows
 from kdnas.tasks.formats.text import tell
@@ -27,8 +28,9 @@ def with_predictions(data: TaskData, path: Path, *, labels_stand_in: bool = Fals
     """A task's data with a black-box teacher's predictions, and with the file's further texts.
 
     Rows are matched by their texts, spaces aside, or where a row of the file has none by the ids
-    that the task names. The splits that the task is scored on keep predictions if all their rows
-    have one.
+    that the task names. Characters are those of the text in the file. Of rows of the task that have
+    one text in different words, a row of the file is for those that it fits. The splits that the
+    task is scored on keep predictions if all their rows have one.
 
     Args:
         data: As `load_data` gives it.
@@ -55,14 +57,15 @@ def with_predictions(data: TaskData, path: Path, *, labels_stand_in: bool = Fals
     for line in predicted_rows(table, spec):
         targets = places.get(line.key, []) if line.key else _named(line, ids, data)
         if targets:
-            split, row = targets[0]
-            value = _value(line, spec, splits[split], row)
-            for target in targets:
+            for target, value in _fitting(line, targets, spec, splits):
                 _keep(found, target, value, line, spec)
         elif not line.key:
             passed_over += 1
         else:
-            value = _value(line, spec, _examples([line], spec), 0)
+            try:
+                value = _value(line, spec, _examples([line], spec), 0)
+            except PredictionError as error:
+                raise KdnasError(f"{line.where}: {error}") from None
             _keep(said, line.key, value, line, spec)
             further.setdefault(line.key, line)
     parts = {split: _with(split, part, spec, found, path) for split, part in splits.items()}
@@ -128,11 +131,47 @@ def _named(line: PredictedRow, ids: Mapping[str, list[Place]], data: TaskData) -
     return found
 
 
+def _fitting(
+    line: PredictedRow,
+    targets: Sequence[Place],
+    spec: TaskSpec,
+    splits: Mapping[str, Examples],
+) -> list[tuple[Place, Any]]:
+    """What a row of the file says of each row of the task; KdnasError where it fits none.
+
+    Rows of one text may have it in different words.
+    """
+    found, problems = list[tuple[Place, Any]](), list[PredictionError]()
+    for split, row in targets:
+        try:
+            value = _moved_value(line, spec, splits[split], row)
+        except PredictionError as error:
+            problems.append(error)
+        else:
+            found.append(((split, row), value))
+    if not found:
+        raise KdnasError(f"{line.where}: {problems[0]}")
+    return found
+
+
+def _moved_value(line: PredictedRow, spec: TaskSpec, examples: Examples, row: int) -> Any:
+    """What a row of the file says of a row of the task, which may have other spaces.
+
+    Its characters are counted in its own text, with the words of the task's.
+    """
+    own = examples.take([row])
+    there = _examples([line], spec) if line.key else own
+    if (there.text, there.text_pair) == (own.text, own.text_pair):
+        return _value(line, spec, own, 0)
+    if own.words is not None:
+        back = Characters(own.text[0], there.text[0])
+        there = replace(there, words=[back.spans(own.words[0])])
+    return spec.task_type.moved_prediction(_value(line, spec, there, 0), there, own)
+
+
 def _value(line: PredictedRow, spec: TaskSpec, examples: Examples, row: int) -> Any:
-    try:
-        return spec.task_type.read_prediction(line.cells, spec.labels or (), examples, row)
-    except PredictionError as error:
-        raise KdnasError(f"{line.where}: {error}") from None
+    """PredictionError where it is none of the task."""
+    return spec.task_type.read_prediction(line.cells, spec.labels or (), examples, row)
 
 
 def _keep(

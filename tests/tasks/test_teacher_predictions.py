@@ -260,3 +260,77 @@ def test_other_files(task: TaskData, tmp_path: Path, name: str) -> None:
         with_predictions(task, tmp_path / name)
     with pytest.raises(KdnasError, match="no such file"):
         with_predictions(task, tmp_path / "none.jsonl")
+
+
+def loaded(folder: Path, rows: list[Any], said: list[Any], **entry: Any) -> TaskData:
+    """A task, its training rows alone, with predictions."""
+    (folder / "t").mkdir()
+    for split in ("train", "validation"):  # else some would be held out
+        write(folder / "t" / f"{split}.jsonl", rows)
+    write(folder / "said.jsonl", said)
+    spec = TaskSpec.model_validate({"name": "t", **entry})
+    data = load_data(spec, folder, splits=("train",), optional=())
+    return with_predictions(data, folder / "said.jsonl")
+
+
+NAMES = ["O", "B-P", "I-P", "B-L", "I-L"]
+
+
+def tags_of(data: TaskData) -> list[list[str]]:
+    found = data.splits["train"].predictions
+    assert found is not None
+    return [[NAMES[i] for i in one.argmax(-1)] for one in found]
+
+
+def test_entities_are_at_the_characters_of_the_text_in_the_file(tmp_path: Path) -> None:
+    rows = [
+        {"tokens": ["Ann", "lives", "in", "Berlin", "today"], "tags": ["B-P", "O", "O", "B-L", "O"]}
+    ]
+    text = "  Ann lives  in Berlin today"
+    at = text.index("Berlin")
+    entities = [{"type": "P", "start": 2, "end": 5}, {"type": "L", "start": at, "end": at + 6}]
+    said: list[Any] = [{"text": text, "entities": entities}]
+    found = loaded(tmp_path, rows, said, type="token-classification", labels=NAMES)
+    assert tags_of(found) == [["B-P", "O", "O", "B-L", "O"]]
+    entities[1]["end"] = 99
+    write(tmp_path / "said.jsonl", said)
+    with pytest.raises(KdnasError, match="with characters of a text of 28$"):
+        with_predictions(found, tmp_path / "said.jsonl")
+
+
+def test_a_text_in_two_ways_of_words(tmp_path: Path) -> None:
+    rows = [
+        {"tokens": ["New York", "is", "big"], "tags": ["B-L", "O", "O"]},
+        {"tokens": ["New", "York", "is", "big"], "tags": ["B-L", "I-L", "O", "O"]},
+    ]
+    said: list[Any] = [
+        {"text": "New York  is big", "entities": [{"type": "L", "start": 0, "end": 8}]}
+    ]
+    entry = {"type": "token-classification", "labels": NAMES}
+    data = loaded(tmp_path, rows, said, **entry)
+    both = [["B-L", "O", "O"], ["B-L", "I-L", "O", "O"]]
+    assert tags_of(data) == both
+    write(tmp_path / "said.jsonl", [{"text": r["tokens"], "tags": r["tags"]} for r in rows])
+    assert tags_of(with_predictions(data, tmp_path / "said.jsonl")) == both
+    write(tmp_path / "said.jsonl", [{"text": rows[0]["tokens"], "tags": ["O"] * 5}])
+    with pytest.raises(KdnasError, match="line 1: 5 under 'tags' for 3 words; give one a word"):
+        with_predictions(data, tmp_path / "said.jsonl")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_answers_are_at_the_characters_of_the_context_in_the_file(
+    whole: bool, tmp_path: Path
+) -> None:
+    context, question = "The tower\n\n was  built in 1889 .", "When?"
+    answers = {"text": ["1889"], "answer_start": [context.index("1889")]}
+    rows = [{"question": question, "context": context, "answers": answers, "id": "1"}]
+    plain = " ".join(context.split())
+    at = plain.index("1889")
+    places = {"starts": [[at, 0.8], [None, 0.2]], "ends": [[at + 4, 0.8], [None, 0.2]]}
+    says = {"answer": "1889", "start": at, "score": 0.64} if whole else places
+    said = [{"question": question, "context": plain, **says}]
+    found = loaded(tmp_path, rows, said, type="question-answering").splits["train"].predictions
+    assert found is not None
+    (start, _), (end, _) = found[0].starts[0], found[0].ends[0]
+    assert context[start:end] == "1889"
+    assert len(found[0].starts) == (1 if whole else 2)

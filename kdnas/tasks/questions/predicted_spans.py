@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kdnas.tasks.characters import Characters
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.tasks.examples import BadLabel, NoLabel, kind_of, shown
 from kdnas.tasks.predicted import (
@@ -67,6 +68,19 @@ def read_places(cells: Mapping[str, Any], context: str) -> Places:
         return Places(((NONE, share),), ((NONE, share),))
     start, end = _span(answer, cells.get("start"), context)
     return Places(((start, share),), ((end, share),))
+
+
+def moved_places(places: Places, of: str, to: str) -> Places:
+    """Places in a context, in another that is the same but for its spaces.
+
+    Golden, of 'in 1889' to ' in  1889': ((3, 0.9),), ((7, 0.9),) -> ((5, 0.9),), ((9, 0.9),).
+    """
+    moved = Characters(of, to)
+    found = [
+        tuple((at if at == NONE else move(at), share) for at, share in side)
+        for side, move in zip(places, (moved.first, moved.behind), strict=True)
+    ]
+    return Places(*found)
 
 
 def are_near(one: Places, other: Places) -> bool:

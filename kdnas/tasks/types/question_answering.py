@@ -26,6 +26,7 @@ from kdnas.tasks.questions.predicted_spans import (
     are_near,
     chances_of,
     logits_of_units,
+    moved_places,
     places_of,
     places_of_units,
     read_places,
@@ -209,6 +210,10 @@ class QuestionAnswering(SpanLosses, TaskType):
         """An answer and where it is in the context; or the probabilities of all places."""
         assert examples.text_pair is not None
         return read_places(cells, examples.text_pair[row])
+
+    def moved_prediction(self, prediction: Places, of: Examples, to: Examples) -> Places:
+        assert of.text_pair is not None and to.text_pair is not None
+        return moved_places(prediction, of.text_pair[0], to.text_pair[0])
 
     def same_prediction(self, one: Places, other: Places) -> bool:
         return are_near(one, other)

@@ -149,6 +149,13 @@ class Predictions(Facts):
         """
         raise NotImplementedError
 
+    def moved_prediction(self, prediction: Any, of: Examples, to: Examples) -> Any:
+        """What `read_prediction` gave of a row, for one with the same texts but for their spaces.
+
+        Each of the examples is one row. By default a prediction has no places in texts.
+        """
+        return prediction
+
     def same_prediction(self, one: Any, other: Any) -> bool:
         """Whether two of `read_prediction` say the same of a text: batches round differently."""
         if isinstance(one, np.ndarray):
