@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import inf
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from transformers import PreTrainedModel
 
@@ -18,14 +18,14 @@ from kdnas.errors import DivergedError, KdnasError
 from kdnas.evaluation.answers import keep_threshold
 from kdnas.evaluation.data import Subject
 from kdnas.evaluation.scores import evaluate_model
-from kdnas.files.artifact import Artifact, json_artifact
+from kdnas.files.artifact import Artifact, json_artifact, key_of
 from kdnas.runtime.console import progress, say
 from kdnas.runtime.device import Runtime
 from kdnas.runtime.formatting import in_decimals
 from kdnas.runtime.shown import quoted, shown
 from kdnas.students.checkpoint import load_student, student_artifact
 from kdnas.tasks import EncodedExamples
-from kdnas.tasks.metrics import task_score
+from kdnas.tasks.metrics import scored_by, task_score
 from kdnas.tasks.sampling import HELD_OUT_SHARE, split_off
 from kdnas.teachers.cache import teacher_key
 from kdnas.teachers.fine_tune import fine_tune
@@ -160,28 +160,34 @@ class Tuner:
         """One point: its outcome on disk where it is done, else fine-tuned now."""
         start, subject, key = time.perf_counter(), self.subject, self._key(point)
         stem = f"lr{point.lr:g}-batch{point.batch_size}-epochs{point.epochs:g}-seed{point.seed}"
-        record = json_artifact(self.folder / f"{stem}.json", {"fine-tuning": key})
-        before = record.done()
+        file, by = self.folder / f"{stem}.json", scored_by(subject.spec, subject.splits)
+        record = json_artifact(file, {"fine-tuning": key, **by})
+        before = _known_scores(file, key, by)
 
         def scores() -> dict[str, float]:
+            kept, exact = self._kept(point, key), self.runtime.exact
+            there = kept.done()  # scored before by other metrics
             try:
-                model, exact = (tuned := self._fine_tuned(point, key)).model, self.runtime.exact
-                found = evaluate_model(model, subject.splits, subject.spec, exact, tuned.pad_id)
+                model = load_student(kept.path) if there else self._fine_tuned(point, key).model
+                found = evaluate_model(model, subject.splits, subject.spec, exact, subject.pad_id)
             except DivergedError:
                 return {}
-            if task_score(subject.spec, found) > max(
-                (one.total for one in self.done), default=WORST
-            ):
-                self._kept(point, key).write(model)
+            best = max((one.total for one in self.done), default=WORST)
+            if task_score(subject.spec, found) > best and not there:
+                kept.write(model)
             return found
 
-        found = record.get(scores)
+        found = record.get(scores) if before is None else before
         total_score = task_score(subject.spec, found) if found else WORST
         outcome = Outcome(point, key, found, total_score)
         self._checkpoint(key).unlink(missing_ok=True)
         self.done.append(outcome)
         result = metrics_line(outcome.scores) if outcome.scores else "diverged"
-        spent = "from an earlier evaluation" if before else f"{time.perf_counter() - start:.0f} s"
+        spent = (
+            "from an earlier evaluation"
+            if before is not None
+            else f"{time.perf_counter() - start:.0f} s"
+        )
         place = f"{subject.spec.name} {len(self.done)}/{total}"
         for line in point_lines(place, point.label, result, spent):
             say(line)
@@ -226,6 +232,24 @@ class Tuner:
             precision=self.runtime.precision,
             evaluation={split: data.fingerprint() for split, data in self.subject.splits.items()},
         )
+
+
+def _known_scores(file: Path, key: str, by: Mapping[str, Any]) -> dict[str, float] | None:
+    """The scores of an earlier evaluation, in which a fine-tuning may have diverged; None: unknown.
+
+    Args:
+        file: What it left.
+        key: Of the fine-tuning.
+        by: What decides the scores of a model; earlier evaluations do not name it.
+    """
+    known = key_of(file) or {}
+    record = json_artifact(file, known)
+    if known.get("fine-tuning") != key or not record.done():
+        return None
+    found: dict[str, float] = record.read()
+    asked = known.get("metrics", [*found])
+    same = {*by["metrics"]} <= {*asked} and known.get("positive") == by.get("positive")
+    return {n: found[n] for n in by["metrics"] if n in found} if same or not found else None
 
 
 def fresh(subject: Subject, seed: int) -> Teacher:

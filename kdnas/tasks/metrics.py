@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -160,6 +160,17 @@ def skill_interval(spec: TaskSpec, found: Answers) -> Interval | None:
     if kind.skill is None or len(found.truth) < 2:
         return None
     return _bootstrap(spec.metric(kind.skill), found)
+
+
+def scored_by(spec: TaskSpec, splits: Iterable[str]) -> dict[str, Any]:
+    """What decides, of a task, the scores of given answers: plain values for a key.
+
+    `metrics` are the names that `metrics_of` gives on these splits; `positive` is the class that
+    some of them are about, where their names do not say it.
+    """
+    names = [spec.score_name(name, split) for split in splits for name in _told(spec)]
+    nameless = spec.benchmark is not None and spec.positive is not None
+    return {"metrics": names, **({"positive": spec.positive} if nameless else {})}
 
 
 def _told(spec: TaskSpec) -> tuple[str, ...]:

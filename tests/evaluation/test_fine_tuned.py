@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 from statistics import fmean, stdev
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,10 @@ from kdnas.evaluation.closing import closing_lines
 from kdnas.evaluation.data import Subject, prepare, read_train
 from kdnas.evaluation.evaluate import evaluate
 from kdnas.evaluation.tuning import Tuner, fresh, metrics_line, plan, point_lines
+from kdnas.files.artifact import json_artifact
 from kdnas.runtime.device import Runtime
-from kdnas.tasks import EncodedExamples, load_spec
+from kdnas.tasks import EncodedExamples, TaskSpec, load_spec
+from kdnas.tasks.metrics import scored_by
 
 HERE = {"device": "cpu", "precision": "fp32", "threads": 1}
 
@@ -248,3 +251,40 @@ def test_a_dry_run_without_fine_tunings_says_what_is_scored(
     planned = evaluate(student, "mrpc", data_dir=data_folder, dry_run=True, **HERE)
     lines = ["plan: score the checkpoint as it is", "  mrpc       40 validation rows"]
     assert planned["lines"] == lines and planned["steps"] == [] and planned["disk"] is None
+
+
+def test_scores_of_other_metrics_are_computed_and_known_ones_read(
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, kept = [], SimpleNamespace(done=lambda: False, write=lambda _: None)
+    monkeypatch.setattr(Tuner, "_key", lambda *_: "key")
+    monkeypatch.setattr(Tuner, "_kept", lambda *_: kept)
+    monkeypatch.setattr(Subject, "pad_id", 0)
+
+    def train(*given: Any) -> Any:
+        trained.append(given)
+        return SimpleNamespace(model=None)
+
+    def score(_: Any, splits: Any, spec: TaskSpec, *__: Any) -> dict[str, float]:
+        return dict.fromkeys(scored_by(spec, splits)["metrics"], 0.5)
+
+    monkeypatch.setattr(Tuner, "_fine_tuned", train)
+    monkeypatch.setattr(tuning, "evaluate_model", score)
+    none: Any = None
+    [point] = plan(Settings(task="t"))
+
+    def take(*metrics: str, **entry: Any) -> list[str]:
+        spec = TaskSpec.model_validate(
+            {"name": "t", "text": "text", "labels": ["ham", "spam"], "metrics": metrics, **entry}
+        )
+        splits = {"validation": none}
+        subject = Subject("", spec, splits, none, none, 32, {}, tuned=True, held_out=False)
+        return [*Tuner(subject, none, runtime, tmp_path)._take(point, 1).scores]
+
+    [file] = [take("accuracy"), *tmp_path.glob("lr*.json")][1:]
+    json_artifact(file, {"fine-tuning": "key"}).write({"accuracy": 0.5})  # as of earlier versions
+    assert take("accuracy") == ["accuracy"] and len(trained) == 1
+    assert take("accuracy", "mcc", "f1") == ["accuracy", "mcc", "f1 (spam)"] and len(trained) == 2
+    assert take("mcc") == ["mcc"] and take("f1", "mcc") == ["f1 (spam)", "mcc"]
+    assert len(trained) == 2, "what is known is read"
+    assert take("f1", positive="ham") == ["f1 (ham)"] and len(trained) == 3

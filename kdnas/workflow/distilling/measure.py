@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,6 +61,7 @@ from kdnas.workflow.distilling.facts import data_facts, disagreement
 from kdnas.workflow.preparing.check_teacher import evaluated_teacher
 from kdnas.workflow.preparing.floor import floor
 from kdnas.workflow.preparing.prepare import Prepared
+from kdnas.workflow.preparing.scored_steps import key_of_scores
 
 T = TypeVar("T")
 
@@ -162,7 +163,11 @@ def _once_a_machine(
 ) -> T:
     """A step about a saved student; latencies belong to a machine and are not read on another."""
     name, known = _step_of(prepared.context, title, candidate.params, folder)
-    return run_step(prepared.context, name, {**key, **known}, compute)
+    known = {**key, **known}
+    if title in (MEASURED, SCORED):
+        data = prepared.inputs.data
+        known = key_of_scores(prepared.context, name, known, data.spec, data.evaluation)
+    return run_step(prepared.context, name, known, compute)
 
 
 def is_measured(context: Context, folder: Path) -> bool:
@@ -170,8 +175,10 @@ def is_measured(context: Context, folder: Path) -> bool:
     made = key_of(folder) or {}
     if "candidate" not in made:
         return False
-    steps = (_step_of(context, title, made["candidate"], folder) for title in (MEASURED, SCORED))
-    return any(context.run.step(*one).done() for one in steps)
+    keys = (_step_of(context, title, made["candidate"], folder) for title in (MEASURED, SCORED))
+    steps = [context.run.step(*one) for one in keys]
+    # By whatever metrics.
+    return any(replace(s, key={**(key_of(s.path) or {}), **s.key}).done() for s in steps)
 
 
 def _step_of(

@@ -22,6 +22,7 @@ from kdnas.teachers.head import to_label_units, to_standard_units
 from kdnas.teachers.load import Teacher
 from kdnas.workflow.preparing.floor import floor
 from kdnas.workflow.preparing.inputs import Inputs
+from kdnas.workflow.preparing.scored_steps import key_of_scores
 from kdnas.workflow.preparing.selection_rows import selection_rows
 
 # Training rows that show how the outputs of a given head belong to the labels.
@@ -189,7 +190,8 @@ def is_evaluated(context: Context, inputs: Inputs) -> bool:
 
 
 def _scores_key(context: Context, inputs: Inputs) -> dict[str, Any]:
-    return {"teacher": inputs.source, "label_map": context.settings.label_map, "rows": True}
+    key = {"teacher": inputs.source, "label_map": context.settings.label_map, "rows": True}
+    return key_of_scores(context, SCORES, key, inputs.data.spec, inputs.data.evaluation)
 
 
 def _evaluate(context: Context, inputs: Inputs, teacher: Teacher) -> dict[str, Any]:

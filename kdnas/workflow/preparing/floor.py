@@ -9,6 +9,7 @@ from kdnas.evaluation.scores import scored_answers
 from kdnas.runs.context import Context, run_step
 from kdnas.tasks.metrics import known_rows
 from kdnas.workflow.preparing.inputs import Inputs
+from kdnas.workflow.preparing.scored_steps import key_of_scores
 
 
 def floor(context: Context, inputs: Inputs) -> dict[str, Any] | None:
@@ -30,4 +31,5 @@ def floor(context: Context, inputs: Inputs) -> dict[str, Any] | None:
                 result[name] |= part
         return result
 
-    return run_step(context, "floor", {"seed": seed}, compute)
+    key = key_of_scores(context, "floor", {"seed": seed}, spec, data.scored)
+    return run_step(context, "floor", key, compute)
