@@ -238,7 +238,10 @@ def _load_checkpoint(name: str) -> tuple[PreTrainedModel, Any]:
 
 def _settings_of(place: Path) -> Settings | None:
     """Those of the run that a folder is, or that its student lies in."""
-    for folder in (place, *place.absolute().parents):
+    if not place.exists():  # a hub id is no folder below this one
+        return None
+    place = place.resolve()
+    for folder in (place, *place.parents):
         if holds_run(folder) or (folder == place and (folder / "config.yaml").exists()):
             with suppress(KdnasError):  # of another version; the model works all the same
                 return load_settings((), {}, folder / "config.yaml")

@@ -25,7 +25,13 @@ from transformers import (
 from kdnas.config import Settings
 from kdnas.distillation import training
 from kdnas.errors import KdnasError
-from kdnas.evaluation.predict import load_classifier, predict, predict_rows, prediction_line
+from kdnas.evaluation.predict import (
+    _settings_of,
+    load_classifier,
+    predict,
+    predict_rows,
+    prediction_line,
+)
 from kdnas.evaluation.texts import Row, rows_of
 from kdnas.recipes.run_data import encode_options
 from kdnas.runs.run_folder import dump
@@ -248,6 +254,19 @@ def test_a_run_cuts_texts_where_it_was_scored(
     for place in ("students/trial-1/controls/hand-picked", "students/trial-1/seeds/1/student"):
         shutil.copytree(run / "student", run / place)
         assert predict(run / place, [long]) == [cut], place
+
+
+def test_a_run_says_nothing_of_models_elsewhere(
+    make_classifier: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path / "runs" / "one", make_classifier(("0", "1")), "mrpc")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(run)
+    assert _settings_of(Path("../../other")) is None
+    assert _settings_of(Path("someone/model")) is None  # of the hub
+    for inside in ("student", "./student", "../one", str(run / "student")):
+        settings = _settings_of(Path(inside))
+        assert settings is not None and settings.task == "mrpc"
 
 
 def test_a_run_answers_by_the_windows_that_were_scored(tmp_path: Path) -> None:
