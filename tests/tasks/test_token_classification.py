@@ -460,3 +460,11 @@ def test_bad_input_ends_in_one_line(
     lines = [line for line in command.all.splitlines() if line.startswith("kdnas: ")]
     assert code == 2 and len(lines) == 1 and message in lines[0], command.all
     assert "Traceback" not in command.all and not out.exists()
+
+
+def test_a_tag_without_a_part_is_named_with_one_that_has_one() -> None:
+    entry = {"name": "t", "type": "token-classification", "labels": ["O", "b-cell", "name"]}
+    with pytest.raises(
+        ValueError, match="the tag 'name' is none of O, .* like, as 'b-cell' is; f1"
+    ):
+        TaskSpec.model_validate(entry)

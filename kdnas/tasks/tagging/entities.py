@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -39,8 +40,8 @@ class Tags:
         names: As the task has them.
         outside: The id of O; -1 where there is none.
         scheme: `IOB2`; `IOBES`, also for those that call its parts otherwise; `bare`, where tags
-            are types without the part; None where they are neither, such as parts of speech: each
-            word is then one of its own.
+            are types without the part, also where some begin like one (`e-mail`); None where they
+            are neither, such as parts of speech: each word is then one of its own.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -50,11 +51,12 @@ class Tags:
         found = [_PREFIXED.fullmatch(name) for name in plain]
         others = [m for i, m in enumerate(found) if i != self.outside]
         self.scheme: str | None = None
-        if others and all(others):
+        typed = [(_PARTS[m[1].upper()], m[2].casefold()) for m in others if m and m[2]]
+        if self.outside >= 0 and not _are_parts(typed, whole=bool(others) and all(others)):
+            self.scheme = "bare"
+        elif others and all(others):
             parts = {_PARTS[m[1].upper()] for m in others if m}
             self.scheme = "IOBES" if parts & set("ES") else "IOB2"
-        elif not any(m and m[2] for m in others) and self.outside >= 0:
-            self.scheme = "bare"
         outside = Tag(OUTSIDE, "")
         alone = "B" if self.scheme is None else "I"
         self.tags = [
@@ -130,6 +132,26 @@ class Tags:
 
         scheme = IOBES if self.scheme == "IOBES" else IOB2
         return [Entity(one.tag, one.start, one.end) for one in Tokens(words, scheme).entities]
+
+
+def _are_parts(typed: Sequence[tuple[str, str]], *, whole: bool) -> bool:
+    """Whether tags that begin like parts of entities are such, rather than types like `e-mail`.
+
+    Entities that end have begun: without any B they are where each type with an E has another part.
+    Beside tags without a part, they are where a type has several, or several types have an I, as in
+    IOB1.
+
+    Args:
+        typed: Part and type of each.
+        whole: Whether all tags are such, O aside.
+    """
+    kinds = {part: {kind for one, kind in typed if one == part} for part in "BIES"}
+    counts = Counter(kind for of_part in kinds.values() for kind in of_part)
+    if kinds["B"]:
+        return True
+    if whole:
+        return all(counts[kind] > 1 for kind in kinds["E"])
+    return len(kinds["I"]) > 1 or any(count > 1 for count in counts.values())
 
 
 def iob1_to_iob2(rows: Sequence[Sequence[str]]) -> list[list[str]] | None:

@@ -92,9 +92,11 @@ class TokenClassification(TagCells, Classification):
         if labels and of_entities and Tags(labels).scheme is None:
             odd = next((n for n in labels if n != OUTSIDE and Tags(["O", n]).scheme == "bare"), "")
             tag = odd or labels[0]
+            begun = (n for n in labels if Tags(["O", n]).scheme == "IOB2") if odd else iter(())
+            like = next((f", as {shown(n)!r} is" for n in begun), "")
             names = "name their meanings under `labels`, in the order of the numbers"
             yield (
-                f"the tag {shown(tag)!r} is none of O, B-TYPE, I-TYPE and the like; "
+                f"the tag {shown(tag)!r} is none of O, B-TYPE, I-TYPE and the like{like}; "
                 f"{of_entities[0]} needs such tags{f': {names}' if tag.isdecimal() else ''}, else "
                 "set `metrics: [word_accuracy]`"
             )

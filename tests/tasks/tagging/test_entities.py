@@ -120,6 +120,23 @@ def test_intervals_are_of_sentences_and_take_no_time() -> None:
         ),
         (["O", "PER", "LOC"], "bare", ["PER", "LOC"], [1, 1, 2], [("PER", 0, 2), ("LOC", 2, 3)]),
         (["NOUN", "VERB"], None, ["NOUN", "VERB"], [], []),
+        (
+            ["O", "name", "e-mail", "phone"],
+            "bare",
+            ["name", "e-mail", "phone"],
+            [2, 2, 0, 1],
+            [("e-mail", 0, 2), ("name", 3, 4)],
+        ),
+        (["O", "e-mail", "S-number"], "bare", ["e-mail", "S-number"], [2, 2], [("S-number", 0, 2)]),
+        (["O", "name", "I_94"], "bare", ["name", "I_94"], [2, 2], [("I_94", 0, 2)]),
+        # Parts of few sentences.
+        (["O", "S-x", "S-y"], "IOBES", ["x", "y"], [1, 1], [("x", 0, 1), ("x", 1, 2)]),
+        (["O", "U-x"], "IOBES", ["x"], [1], [("x", 0, 1)]),
+        (["O", "I-x", "E-x", "S-y"], "IOBES", ["x", "y"], [3], [("y", 0, 1)]),
+        (["O", "E-x", "S-x"], "IOBES", ["x"], [2], [("x", 0, 1)]),
+        (["O", "B-x", "L-y"], "IOBES", ["x", "y"], [1], [("x", 0, 1)]),
+        (["o", "i-x", "i-y"], "IOB2", ["x", "y"], [1], [("x", 0, 1)]),
+        (["O", "I-x", "I-y", "strange"], None, ["x", "y", "strange"], [], []),
         (["O", "B-x", "strange"], None, ["x", "strange"], [], []),
     ],
 )
