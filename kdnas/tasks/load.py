@@ -94,7 +94,7 @@ def load_data(
     if found:
         plain = spec.task_type.with_plain_labels(raw["train"], ())
         spec = _with_classes(spec, plain, skip)
-    as_read = raw.get("train")
+    as_read = raw.get("train") or _settling_train(source, spec, raw)
     raw = {
         split: _plain_labels(replace(rows, ids=not found, train=as_read), spec)
         for split, rows in raw.items()
@@ -134,6 +134,15 @@ def _read(source: Source, spec: TaskSpec, names: Set[str], skip: bool) -> dict[s
         if spec.task_type.answers_by_id and split != "train":
             _check_ids(rows)
     return raw
+
+
+def _settling_train(source: Source, spec: TaskSpec, raw: Mapping[str, RawSplit]) -> RawSplit | None:
+    """The training rows as read, where they settle how labels of these splits are to be read."""
+    kind, labels = spec.task_type, spec.labels or ()
+    if source.has("train") and any(kind.asks_train(rows, labels) for rows in raw.values()):
+        with suppress(KdnasError):  # nothing else is asked of them
+            return source.read("train")
+    return None
 
 
 def _assumed(

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from kdnas.errors import KdnasError
-from kdnas.tasks import TaskData, load_data, load_spec
+from kdnas.tasks import TaskData, TaskSpec, load_data, load_spec
 from kdnas.tasks.types.joined_labels import joined
 from kdnas.tasks.types.label_cells import find_separator
 
@@ -415,3 +415,16 @@ def test_bad_entries_in_one_line(entry: dict[str, Any], message: str) -> None:
     with pytest.raises(KdnasError) as refused:
         load_spec("mine", {"mine": {"text": "text", **entry}})
     assert message in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("splits", [None, ()])
+def test_train_decides_whether_lists_are_ids(splits: Any, tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text(json_lines([[0], [1], [0, 1], []]))
+    (tmp_path / "validation.jsonl").write_text(json_lines([[0, 1], [0, 1]]))
+    spec = TaskSpec.model_validate(
+        {"name": "t", "type": "multi-label", "text": "text", "labels": ["x", "y"]}
+    )
+    optional = None if splits is None else ("validation",)
+    data = load_data(spec, tmp_path, splits=splits, optional=optional)
+    labels = data.splits["validation"].labels
+    assert labels is not None and labels.tolist() == [[1, 1], [1, 1]]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kdnas.errors import KdnasError
-from kdnas.tasks import TaskData, load_corpus, load_data, load_spec, read_corpus
+from kdnas.tasks import TaskData, TaskSpec, load_corpus, load_data, load_spec, read_corpus
 from kdnas.tasks.formats.corpus import Corpus
 from kdnas.tasks.formats.delimited import find_delimiter
 from kdnas.tasks.formats.text import find_encoding
@@ -226,6 +226,18 @@ def test_decimal_commas_are_read_where_they_can_be_nothing_else(
         return
     with pytest.raises(KdnasError, match=f"line [23]: invalid label '{expected}'; expected a num"):
         read(tmp_path, type="regression")
+
+
+@pytest.mark.parametrize("splits", [None, ()])
+def test_decimal_commas_of_train_are_those_of_other_splits(splits: Any, tmp_path: Path) -> None:
+    for split, cells in (("train", ("0,025", "1,5")), ("validation", ("1,125", "2,250"))):
+        rows = "".join(f"a text {i}\t{cell}\n" for i, cell in enumerate(cells))
+        (tmp_path / f"{split}.tsv").write_text(f"text\tlabel\n{rows}")
+    spec = TaskSpec.model_validate({"name": "t", "text": "text", "regression": True})
+    optional = None if splits is None else ("validation",)
+    data = load_data(spec, tmp_path, splits=splits, optional=optional)
+    labels = data.splits["validation"].labels
+    assert labels is not None and labels.tolist() == [1.125, 2.25]
 
 
 def test_a_parquet_file_of_the_hub_names_its_classes(tmp_path: Path) -> None:

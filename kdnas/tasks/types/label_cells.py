@@ -47,9 +47,11 @@ def with_words(raw: RawSplit, labels: Sequence[str]) -> RawSplit:
     columns = tuple(dict.fromkeys(k for cell in cells if isinstance(cell, dict) for k in cell))
     classes = raw.classes or tuple(map(str, columns))
     lists = [cell for cell in cells if isinstance(cell, list)]
+    # What few rows have may look like another form by chance: lists of train decide for all splits.
+    deciding = (label_lists(raw.train) if lists and raw.train is not None else []) or lists
     names = labels or [label_word(name) for name in classes]
     # Where train had no vectors, nothing else has: classes that were found there are words.
-    vectors = (raw.ids or bool(raw.classes)) and _are_vectors(lists, len(names))
+    vectors = (raw.ids or bool(raw.classes)) and _are_vectors(deciding, len(names))
     if vectors and not names:
         length = max(map(len, lists))
         raise KdnasError(
@@ -66,6 +68,11 @@ def with_words(raw: RawSplit, labels: Sequence[str]) -> RawSplit:
     if empty := sum(cell == () for cell in plain):
         told.append(f"{several(f'{empty:,}', 'row')} without a label")
     return replace(raw, cells=plain, classes=classes, assumed=(*raw.assumed, *told))
+
+
+def label_lists(raw: RawSplit) -> list[list[Any]]:
+    """The label cells of a split that are lists, also as text."""
+    return [found for cell in raw.cells or () if isinstance(found := _opened(cell), list)]
 
 
 class _CellReader:

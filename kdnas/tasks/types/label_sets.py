@@ -9,7 +9,7 @@ from kdnas.errors import KdnasError
 from kdnas.tasks.examples import WHOLE, Label, NoLabel, RawSplit, plain_word, shown
 from kdnas.tasks.types.aspects.cells import Cells
 from kdnas.tasks.types.classification import class_names, in_order
-from kdnas.tasks.types.label_cells import with_words
+from kdnas.tasks.types.label_cells import label_lists, with_words
 from kdnas.tasks.types.values import MARKS
 
 _MANY = 20
@@ -21,6 +21,10 @@ class LabelSets(Cells):
     def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
         """Cells as tuples of words, whatever they were: columns of 0 and 1, lists, joined words."""
         return with_words(raw, labels)
+
+    def asks_train(self, raw: RawSplit, labels: Sequence[str]) -> bool:
+        """Lists in few rows may look like ids or like 0 and 1 by chance."""
+        return bool(label_lists(raw))
 
     def label_cells(self, raw: RawSplit) -> list[Any]:
         return raw.cells or []

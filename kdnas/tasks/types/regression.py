@@ -84,17 +84,22 @@ class Regression(TaskType):
     def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
         """Decimal commas become points where they can be nothing else: none has a point beside.
 
-        One of them at least is not like the thousands of `1,500`.
+        One of them at least, or one of train, is not like the thousands of `1,500`.
         """
-        cells = raw.cells or []
-        words = [cell.strip() if isinstance(cell, str) else "" for cell in cells]
-        commas = {i: w for i, w in enumerate(words) if w and _WITH_COMMA.fullmatch(w)}
-        clear = [word for word in commas.values() if not _THOUSANDS.fullmatch(word)]
-        if not clear or any("." in word for word in words):
+        commas, clear = _commas(raw)
+        if not clear and commas and raw.train is not None:
+            clear = list(commas.values()) if _commas(raw.train)[1] else []
+        if not clear:
             return raw
-        pointed = [w.replace(",", ".") if (w := commas.get(i)) else c for i, c in enumerate(cells)]
+        cells = enumerate(raw.cells or ())
+        pointed = [w.replace(",", ".") if (w := commas.get(i)) else cell for i, cell in cells]
         told = f"labels with a decimal comma: {clear[0]} is {clear[0].replace(',', '.')}"
         return replace(raw, cells=pointed, assumed=(*raw.assumed, told))
+
+    def asks_train(self, raw: RawSplit, labels: Sequence[str]) -> bool:
+        """Where all commas may be of thousands."""
+        commas, clear = _commas(raw)
+        return bool(commas) and not clear
 
     def parser(self, labels: Sequence[str]) -> Callable[[str], Label | None]:
         return _score
@@ -205,6 +210,18 @@ class Regression(TaskType):
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
         return "print(logits[:, 0])"
+
+
+def _commas(raw: RawSplit) -> tuple[dict[int, str], list[str]]:
+    """Label cells with a comma, by their place, and those of them that are clearly decimal.
+
+    None where a label has a point.
+    """
+    words = [cell.strip() if isinstance(cell, str) else "" for cell in raw.cells or ()]
+    if any("." in word for word in words):
+        return {}, []
+    commas = {i: word for i, word in enumerate(words) if word and _WITH_COMMA.fullmatch(word)}
+    return commas, [word for word in commas.values() if not _THOUSANDS.fullmatch(word)]
 
 
 def _score(word: str) -> Label | None:

@@ -82,6 +82,9 @@ class TagCells(Cells):
         cells = [next(coming) if isinstance(row, list) else row for row in rows]
         return replace(raw, cells=cells, assumed=(*raw.assumed, "tags in IOB1, read as IOB2"))
 
+    def asks_train(self, raw: RawSplit, labels: Sequence[str]) -> bool:
+        return raw.cells is not None and self._from_iob1(raw, labels or raw.classes) is not None
+
     def _from_iob1(self, raw: RawSplit, classes: Sequence[str]) -> list[list[str]] | None:
         """The tags of labelled rows in IOB2; None where they are not in IOB1."""
         tags = Tags([label_word(name) for name in classes]).tags

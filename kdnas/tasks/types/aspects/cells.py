@@ -57,6 +57,10 @@ class Cells(Facts):
         """
         return raw
 
+    def asks_train(self, raw: RawSplit, labels: Sequence[str]) -> bool:
+        """Whether the cells of `raw.train` settle how those of this split are to be read."""
+        return False
+
     def parser(self, labels: Sequence[str]) -> Callable[[str], Label | None]:
         """Gives the id or score that a label cell, as a word, stands for; None where for none."""
         raise NotImplementedError
