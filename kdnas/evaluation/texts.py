@@ -22,7 +22,7 @@ from kdnas.tasks.formats.tables import (
     Rows,
     find_column,
     names_within,
-    read_rows,
+    read_table,
     unnested,
 )
 from kdnas.tasks.formats.text import bytes_of_lines, count_lines, refuse_sheet, tell, text_lines
@@ -123,7 +123,7 @@ def read_file(
         return read_lines(bytes_of_lines(path), str(path), spec), count_lines(path)
     columns = (*own[:1], TEXT)
     wanted = _any_of(*([Column(name=text_column)] if text_column else columns))
-    table = _table(path, wanted, spec)
+    table = read_table(path, [wanted], spec)
     tell(table.source, table.assumed)
     first = (Column(name=text_column),) if text_column else own[:1]
     second = (Column(name=pair_column),) if pair_column else own[1:]
@@ -143,22 +143,6 @@ def read_file(
     cells = list(table.cells)
     key = find_column(ID, table.header, table.source)
     return _rows(table, cells, kind, text, pair, key), len(cells)
-
-
-def _table(path: Path, wanted: Column, spec: TaskSpec | None) -> Rows:
-    """A table; where the task names the columns of files without a header, theirs count."""
-    quoting, encoding = (True, None) if spec is None else (spec.quoting, spec.encoding)
-
-    def read(headerless: Sequence[str] = ()) -> Rows:
-        return read_rows(path, headerless, [wanted], quoting=quoting, encoding=encoding)
-
-    if spec is None or not spec.headerless:
-        return read()
-    table = read(spec.headerless)
-    if find_column(wanted, table.header, table.source) is not None:
-        return table
-    labels = {name for column in spec.label for name in column.headers}
-    return read([name for name in spec.headerless if name not in labels])
 
 
 def read_lines(lines: Iterable[bytes], source: str, spec: TaskSpec | None = None) -> Iterator[Row]:

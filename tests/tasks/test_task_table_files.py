@@ -421,3 +421,19 @@ def test_where_classes_are_found_in_train_nothing_else_is_a_label(
         KdnasError, match=rf"dev.csv, line 3: invalid label '{cell}'; expected one of a, b"
     ):
         load_data(spec_of(), tmp_path)
+
+
+def test_a_headerless_test_file_may_lack_the_labels(tmp_path: Path) -> None:
+    write = {
+        "train": "0,hi,neg\n1,bye,pos\n",
+        "validation": "2,so,neg\n",
+        "test": "0,hello there\n",
+    }
+    for split, content in write.items():
+        (tmp_path / f"{split}.csv").write_text(content)
+    spec = spec_of(headerless=["id", "text", "label"], labels=["neg", "pos"])
+    found = load_data(spec, tmp_path).splits["test"]
+    assert found.text == ["hello there"] and found.labels is None
+    (tmp_path / "validation.csv").write_text("2,so\n")
+    with pytest.raises(KdnasError, match="validation.csv lacks the column 'label'; found 'id', 'text'"):
+        load_data(spec, tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kdnas.tasks.formats import conll, parallel, squad
 from kdnas.tasks.formats.endings import ending_of
-from kdnas.tasks.formats.tables import SUFFIXES, Rows, read_rows
+from kdnas.tasks.formats.tables import SUFFIXES, Rows, read_table
 from kdnas.tasks.spec import TaskSpec
 
 
@@ -38,8 +38,7 @@ class FileFormat:
 
 
 def _read_table(path: Path, spec: TaskSpec) -> Rows:
-    columns, quoting = spec.text, spec.quoting
-    return read_rows(path, spec.headerless, columns, quoting=quoting, encoding=spec.encoding)
+    return read_table(path, spec.text, spec)
 
 
 def _read_squad(path: Path, spec: TaskSpec) -> Rows:

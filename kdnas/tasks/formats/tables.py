@@ -96,6 +96,37 @@ def read_rows(
     return Rows(str(path), header, iter(below), "line", assumed=assumed)
 
 
+def read_table(path: Path, columns: Sequence[Column], spec: TaskSpec | None) -> Rows:
+    """The rows of a file of a task, which may be none that is known.
+
+    Where the task names the columns of files without a header, a file may lack those of labels.
+
+    Args:
+        path: As `read_rows` takes it.
+        columns: Those that it has.
+        spec: The task.
+
+    Raises:
+        KdnasError: As of `read_rows`.
+    """
+    quoting, encoding = (True, None) if spec is None else (spec.quoting, spec.encoding)
+
+    def read(headerless: Sequence[str] = ()) -> Rows:
+        return read_rows(path, headerless, columns, quoting=quoting, encoding=encoding)
+
+    def has_columns(rows: Rows) -> bool:
+        return all(find_column(column, rows.header, rows.source) is not None for column in columns)
+
+    if spec is None or not spec.headerless:
+        return read()
+    table = read(spec.headerless)
+    if has_columns(table):
+        return table
+    labels = {name for column in spec.label for name in column.headers}
+    bare = read([name for name in spec.headerless if name not in labels])
+    return bare if has_columns(bare) else table
+
+
 def _parquet_rows(path: Path) -> Rows:
     """Ids of classes become the names that the file has for them, as those of the hub's sets do."""
     frame, names = read_parquet(path), class_names(path)
