@@ -19,6 +19,7 @@ from kdnas.tasks import (
     encode,
     load_data,
     load_spec,
+    load_specs,
 )
 from kdnas.tasks.class_weights import with_class_weights
 from kdnas.tasks.defaults import with_type_defaults
@@ -79,8 +80,8 @@ def find_tasks(
         raise KdnasError("--task is missing; name a task, several (a,b), all, or a YAML file")
     whole = settings.task == "all"
     names = benchmark_names() if whole else settings.task.split(",")
-    loaded = [load_spec(name.strip(), settings.tasks) for name in names]
-    specs = {spec.name: spec.on_tests if tests else spec for spec in loaded}
+    loaded = load_specs([name.strip() for name in names], settings.tasks, "--task")
+    specs = {name: spec.on_tests if tests else spec for name, spec in loaded.items()}
     needed = ["train"] if tuned or (tuned is None and len(specs) > 1 and not tests) else []
     missing: dict[str, str] = {}
     failed: dict[str, str] = {}  # hub data sets: each further attempt would take half a minute

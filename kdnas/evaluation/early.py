@@ -13,7 +13,7 @@ from kdnas.files.checkpoints import check_checkpoint
 from kdnas.runs.run_folder import RUNS
 from kdnas.runs.student import finished_student
 from kdnas.runtime.shown import quoted, shown
-from kdnas.tasks import load_spec
+from kdnas.tasks import load_specs
 
 
 def check_model(model: str) -> None:
@@ -34,8 +34,8 @@ def check_tasks(settings: Settings) -> None:
     """Raises KdnasError where an evaluation names an unknown task."""
     check_data_variable()
     if settings.task and settings.task != "all":
-        for name in settings.task.split(","):
-            load_spec(name.strip(), settings.tasks)
+        names = [name.strip() for name in settings.task.split(",")]
+        load_specs(names, settings.tasks, "--task")
 
 
 def check_task_chosen(settings: Settings, files: str | Path | Sequence[str | Path] | None) -> None:

@@ -21,7 +21,7 @@ from kdnas.recipes.run_data import RunData
 from kdnas.recipes.sources import Row, Sources
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
-from kdnas.tasks import TASK_TYPES, Examples, load_data, load_spec
+from kdnas.tasks import TASK_TYPES, Examples, load_data, load_specs
 from kdnas.teachers.distillation_data import DistillationData
 from kdnas.teachers.load import Teacher, teacher_source
 from kdnas.teachers.masked_lm import MaskedLM, has_masked_lm
@@ -317,8 +317,8 @@ def _sources(settings: Settings, data: RunData, teacher: Teacher | None) -> Sour
 def other_tasks(settings: Settings, data: RunData) -> dict[str, Examples]:
     """The training rows of the tasks whose texts the transfer set takes."""
     found = {}
-    for name in settings.transfer_tasks:
-        spec = load_spec(name, settings.tasks)
+    others = load_specs(settings.transfer_tasks, settings.tasks, "transfer_tasks")
+    for name, spec in others.items():
         other = load_data(
             spec,
             settings.data_dir,
@@ -326,5 +326,5 @@ def other_tasks(settings: Settings, data: RunData) -> dict[str, Examples]:
             optional=(),
             skip_malformed=settings.skip_malformed,
         )
-        found[spec.name] = as_rows_like(data.examples, other.splits["train"], spec.name)
+        found[name] = as_rows_like(data.examples, other.splits["train"], name)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,32 @@ def load_spec(name: str | Path, extra: Mapping[str, Any] | None = None) -> TaskS
     close = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
     raise KdnasError(f"unknown task {str(name)!r}; {hint} (or give a YAML file that defines it)")
+
+
+def load_specs(
+    names: Sequence[str], extra: Mapping[str, Any] | None, where: str
+) -> dict[str, TaskSpec]:
+    """Tasks by their own names, each once.
+
+    Args:
+        names: As `load_spec` takes them.
+        extra: Likewise.
+        where: The option that has them, for messages.
+
+    Raises:
+        KdnasError: As of `load_spec`, or two different tasks have the same name.
+    """
+    found = dict[str, TaskSpec]()
+    given = dict[str, str]()
+    for name in names:
+        spec = load_spec(name, extra)
+        if found.setdefault(spec.name, spec) != spec:
+            raise KdnasError(
+                f"{where}: {given[spec.name]} and {name} are both called {spec.name!r}; give one "
+                "of them another `name:`"
+            )
+        given.setdefault(spec.name, name)
+    return found
 
 
 def _parse(name: str, entry: Any, source: str) -> TaskSpec:

@@ -15,8 +15,10 @@ from conftest import kdnas
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.evaluation.data import find_tasks
+from kdnas.evaluation.early import check_tasks
 from kdnas.evaluation.evaluate import claimed, evaluate
 from kdnas.evaluation.tuning import GRID_BATCH_SIZES, GRID_LRS, plan
+from kdnas.tasks import load_specs
 
 
 def names(task: str, data: Path, **given: Any) -> list[str]:
@@ -44,6 +46,20 @@ def test_named_tasks_must_have_data(data_folder: Path, tmp_path: Path) -> None:
         names("rte", tmp_path, tuned=True)
     with pytest.raises(KdnasError, match="--task is missing"):
         find_tasks(Settings(), None, False)
+
+
+def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
+    files = [tmp_path / name / "task.yaml" for name in ("a", "b")]
+    for file, label in zip(files, ("x", "y"), strict=True):
+        file.parent.mkdir()
+        file.write_text(f"text: text\nlabel: {label}\n")
+    both = ",".join(map(str, files))
+    told = f"--task: {files[0]} and {files[1]} are both called 'task'; give one of them another"
+    for check in (check_tasks, lambda given: find_tasks(given, None, False)):
+        with pytest.raises(KdnasError) as caught:
+            check(Settings(task=both))
+        assert str(caught.value) == f"{told} `name:`"
+    assert load_specs(["mrpc", "MRPC"], None, "--task").keys() == {"mrpc"}
 
 
 def test_the_grid_and_its_parts() -> None:

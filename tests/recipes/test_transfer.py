@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from kdnas.recipes.transfer_set import (
     as_rows_like,
     check_methods,
     fill_transfer_set,
+    other_tasks,
     rows_of,
 )
 from kdnas.runs.run_folder import Run
@@ -363,3 +365,14 @@ def test_a_task_says_whether_the_texts_of_a_pair_are_of_one_kind(
         spec = data.spec.model_copy(update={"pairs_alike": said})
         found = _sources(Settings(), replace(data, spec=spec), None)
         assert (obstacle("swap", found) is None) == alike
+
+
+def test_two_transfer_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
+    files = [tmp_path / name / "task.yaml" for name in ("a", "b")]
+    for file, label in zip(files, ("x", "y"), strict=True):
+        file.parent.mkdir()
+        file.write_text(f"text: text\nlabel: {label}\n")
+    settings = Settings(transfer_tasks=tuple(map(str, files)))
+    data: Any = None  # is not reached
+    with pytest.raises(KdnasError, match="^transfer_tasks: .* are both called 'task'; give one of"):
+        other_tasks(settings, data)
