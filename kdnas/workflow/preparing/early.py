@@ -178,17 +178,21 @@ def _load(settings: Settings) -> TaskData:
 
 
 def _key(settings: Settings) -> tuple[object, ...]:
-    """What decides the data that are read; also the state of local files, which may change."""
+    """What decides the data that are read; also the state of local files, which may change.
+
+    The task's entry may stand in a file that changes, too. Of a linked file its target counts.
+    """
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
     folder = getattr(open_source(spec, settings.data_dir), "folder", None)
-    files = [] if folder is None else [(p.name, p.lstat()) for p in sorted(folder.iterdir())]
+    there = [] if folder is None else sorted(folder.iterdir())
+    files = [(path.name, path.stat() if path.exists() else path.lstat()) for path in there]
     said = settings.teacher_predictions
     files += [(str(said), said.stat())] if said is not None and said.is_file() else []
     state = tuple((name, about.st_mtime_ns, about.st_size) for name, about in files)
     return (
-        settings.task,
+        repr(spec.model_dump()),
+        spec.names_metrics,
         str(settings.data_dir),
-        repr(settings.tasks),
         settings.skip_malformed,
         settings.max_eval_rows,
         settings.labels_stand_in,

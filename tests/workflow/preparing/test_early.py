@@ -84,6 +84,27 @@ def test_data_are_read_once(data_folder: Path, monkeypatch: pytest.MonkeyPatch) 
     assert len(calls) == 5
 
 
+def test_data_are_read_again_where_the_task_or_a_linked_file_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(early, "_read", {})
+    (tmp_path / "t").mkdir()
+    for split in ("train", "validation"):
+        (tmp_path / "t" / f"{split}.csv").write_text("text,label\nhi,0\nbye,1\n")
+    held = tmp_path / "t" / "validation.csv"
+    held.rename(tmp_path / "held.csv")
+    held.symlink_to(tmp_path / "held.csv")
+    file = tmp_path / "t.yaml"
+    file.write_text("text: text\nlabels: [a, b]\n")
+    settings = Settings(task=str(file), data_dir=tmp_path)
+    check_settings(settings)
+    file.write_text("text: text\nlabels: [c, d]\n")
+    assert task_data(settings).spec.labels == ("c", "d")
+    check_settings(settings)
+    (tmp_path / "held.csv").write_text("text,label\nhi,0\nbye,1\nso,1\n")
+    assert len(task_data(settings).splits["validation"]) == 3
+
+
 def test_a_variable_that_names_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDNAS_DATA_DIR", "/nowhere\x1b")
     for check in (check_settings, check_tasks):
