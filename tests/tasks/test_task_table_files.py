@@ -435,5 +435,7 @@ def test_a_headerless_test_file_may_lack_the_labels(tmp_path: Path) -> None:
     found = load_data(spec, tmp_path).splits["test"]
     assert found.text == ["hello there"] and found.labels is None
     (tmp_path / "validation.csv").write_text("2,so\n")
-    with pytest.raises(KdnasError, match="validation.csv lacks the column 'label'; found 'id', 'text'"):
+    with pytest.raises(
+        KdnasError, match="validation.csv lacks the column 'label'; found 'id', 'text'"
+    ):
         load_data(spec, tmp_path)
