@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import re
 import shutil
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import plotly.graph_objects as go
 import pytest
 from made_runs import HOSTILE, TEACHER, make_run, report_of
@@ -40,6 +42,7 @@ from kdnas.space import Architecture
 from kdnas.space.architecture import FIELDS
 from kdnas.study.attributes import CONTINUES
 from kdnas.study.rows import candidate_of
+from kdnas.study.study import evaluated
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +171,27 @@ def test_what_matters_needs_some_trials(data: ReportData, bare: ReportData) -> N
         shares = [float(row[column].rstrip("%")) for row in table.rows]
         assert sum(shares) == pytest.approx(100, abs=0.5)
     assert "3 finished trials: too few" in importance_section(bare).missing
+
+
+def alike(data: ReportData, **same: float) -> ReportData:
+    """A run all of whose scored trials have the same values of some attributes."""
+    study = optuna.create_study()
+    assert data.study is not None
+    for trial in deepcopy(evaluated(data.study)):
+        trial.user_attrs |= same
+        study.add_trial(trial)
+    return replace(data, study=study)
+
+
+def test_what_matters_says_where_trials_do_not_differ(data: ReportData) -> None:
+    section = importance_section(alike(data, loss=0.5))
+    assert section.missing == "No parameter explains the score: all 14 are equal."
+    assert section.table and section.table.head == ("parameter", "speed-up", "reward")
+    assert [trace.name for trace in section.views["all"].data] == ["speed-up", "reward"]
+    nothing = importance_section(alike(data, loss=0.5, reward=0.5, speedup=2.0))
+    assert nothing.table is None and not nothing.views
+    assert nothing.missing.count("all 14 are equal") == 3
+    assert importance_section(data).missing == ""
 
 
 def test_the_layer_map_is_that_of_the_winner(data: ReportData, bare: ReportData) -> None:

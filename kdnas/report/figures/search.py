@@ -213,8 +213,12 @@ def importance_section(data: ReportData) -> Section:
     fields = [name for name in NAMES if name in FIELDS or name in data.table]
     fields += [RECIPE] * (finished(data.table).recipe.nunique() > 1)
     table = pd.DataFrame(index=[NAMES.get(field, field) for field in fields])
+    missing = []
     for name, attribute, colour, pattern in TARGETS:
         shares = importances(data.study, attribute)
+        if not shares:
+            missing.append(_unexplained(data.study, name, attribute))
+            continue
         table[name] = [shares.get(field, 0.0) for field in fields]
         figure.add_bar(
             y=table.index,
@@ -224,16 +228,29 @@ def importance_section(data: ReportData) -> Section:
             marker={"color": colour, "pattern": {"shape": pattern, "size": 6}},
             hovertemplate=f"%{{y}}: %{{x:.0%}} of the {name}<extra></extra>",
         )
+    section = replace(MATTERS, missing=" ".join(missing))
+    if table.empty:
+        return section
     rows = [(field, *map("{:.1%}".format, shares)) for field, *shares in table.itertuples()]
     return replace(
-        MATTERS,
+        section,
         views={"all": figure},
         table=Table(("parameter", *table.columns), rows, caption="Shares explained."),
     )
 
 
+def _unexplained(study: Study, name: str, attribute: str) -> str:
+    """That no parameter explains a target, and why."""
+    values = [float(t.user_attrs[attribute]) for t in evaluated(study)]
+    why = f": all {len(values)} are equal" if len(set(values)) == 1 else ""
+    return f"No parameter explains the {name}{why}."
+
+
 def importances(study: Study, attribute: str) -> dict[str, float]:
-    """The share of an attribute's variance that each parameter explains; they sum to 1."""
+    """The share of an attribute's variance that each parameter explains; they sum to 1.
+
+    Empty where none explains any, as where all values are equal or differ by rounding alone.
+    """
     # Without repeats, which would count twice, and with one value a trial, also of two objectives.
     counted = optuna.create_study()
     for t in evaluated(study):
@@ -242,7 +259,10 @@ def importances(study: Study, attribute: str) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         evaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=0)
-        return get_param_importances(counted, evaluator=evaluator)
+        try:
+            return get_param_importances(counted, evaluator=evaluator)
+        except RuntimeError:  # no tree of the forest has a split
+            return {}
 
 
 def parallel_section(data: ReportData) -> Section:
