@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -23,6 +24,11 @@ class Context:
     run: Run
     runtime: Runtime
     time: TimeBudget = field(default_factory=TimeBudget)
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """Host and environment, as plain values: what timings belong to."""
+        return {"host": platform.node(), "environment": self.runtime.describe()}
 
 
 def open_context(run: Run) -> Context:

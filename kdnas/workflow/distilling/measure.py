@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -114,8 +113,7 @@ def _costs(prepared: Prepared, candidate: Candidate, model: PreTrainedModel) -> 
     if candidate.pruning:
         shape = architecture_of(model.config)
     timed = Candidate(shape, vocabulary=candidate.vocabulary)
-    key = {"shape": timed.params, "host": platform.node()}
-    key |= {"environment": context.runtime.describe()}
+    key = {"shape": timed.params, **context.machine}
     return run_step(
         context, f"costs {timed.label}", key, lambda: asdict(prepared.meter.at_length(model))
     )
@@ -185,8 +183,7 @@ def _step_of(
     context: Context, title: str, params: Mapping[str, Any], folder: Path
 ) -> tuple[str, dict[str, Any]]:
     """Name and key of a step about a saved student, whose candidate has some params."""
-    key = {"candidate": params, "content": content_of(folder), "host": platform.node()}
-    key |= {"environment": context.runtime.describe()}
+    key = {"candidate": params, "content": content_of(folder), **context.machine}
     return " ".join((title, *folder.relative_to(context.run.folder).parts)), key
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -56,8 +55,7 @@ class Where:
 
 def on_this_machine(context: Context) -> Where:
     """On this one, as it is now."""
-    environment = context.runtime.describe()
-    return Where("here", {"host": platform.node(), "environment": environment})
+    return Where("here", context.machine)
 
 
 def on_any_machine(context: Context) -> Where:

@@ -30,6 +30,7 @@ ROWS = 2000
 # Rows that a teacher writes texts for before it writes all of them.
 SAMPLE = 64
 SCORES = "evaluate teacher"
+PACE = "seconds_per_1000"
 
 
 def fit_outputs(context: Context, inputs: Inputs, teacher: Teacher, *, given: bool) -> None:
@@ -176,12 +177,16 @@ def evaluated_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> dic
     """What `scores_and_intervals` says of it, and the `baseline`.
 
     Empty where it has no head for the task, and of a black box where its file lacks rows that are
-    scored; the baseline is None for types that have none.
+    scored; the baseline is None for types that have none. Without the seconds where another
+    machine took them: its scores are the same there, its pace is not.
     """
     if not teacher.gives_logits:
         return {"scores": {}, "intervals": {}, "skill": None, "rows": {}, "baseline": None}
     key = _scores_key(context, inputs)
-    return run_step(context, SCORES, key, lambda: _evaluate(context, inputs, teacher))
+    found = run_step(context, SCORES, key, lambda: _evaluate(context, inputs, teacher))
+    here = context.machine
+    same = all(found.get(name) == value for name, value in here.items())
+    return found if same else {**found, PACE: None}
 
 
 def is_evaluated(context: Context, inputs: Inputs) -> bool:
@@ -201,7 +206,8 @@ def _evaluate(context: Context, inputs: Inputs, teacher: Teacher) -> dict[str, A
         found = _recorded_scores(inputs, threshold_of(model.config))
     else:
         found = scores_and_intervals(model, data.evaluation, data.spec, exact, pad_id, scale)
-    return {**found, "baseline": baseline(data.spec, [data.train], data.evaluation)}
+    constant = baseline(data.spec, [data.train], data.evaluation)
+    return {**found, "baseline": constant, **context.machine}
 
 
 def _recorded_scores(inputs: Inputs, threshold: float | None) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -40,7 +39,7 @@ def first_picks(prepared: Prepared, like: Candidate) -> list[Candidate]:
         ]
         return [candidate.params for candidate in _widest(prepared.meter, limits, by_depth)]
 
-    key = {"like": like.params, "limits": str(limits), **_machine(prepared)}
+    key = {"like": like.params, "limits": str(limits), **prepared.context.machine}
     picked = run_step(prepared.context, "hand-picked within the limits", key, compute)
     return list(dict.fromkeys(map(Candidate.from_params, picked)))
 
@@ -88,7 +87,11 @@ def pick_by_hand(prepared: Prepared, like: Candidate, near: float) -> list[Candi
         say(f"timing {len(candidates)} hand-picked shapes")
         return [costs.numbers for costs in prepared.meter.of_candidates(candidates)]
 
-    key = {"candidates": [one.params for one in candidates], "kept": "costs", **_machine(prepared)}
+    key = {
+        "candidates": [one.params for one in candidates],
+        "kept": "costs",
+        **prepared.context.machine,
+    }
     made = run_step(prepared.context, "hand-picked shapes", key, compute)
     costs = [Costs(**found) for found in made]
     order = sorted(nearest_first(costs, near), key=lambda i: _breaks(limits, costs[i]))
@@ -110,8 +113,3 @@ def nearest_first(costs: Sequence[Costs], near: float) -> list[int]:
 
 def _breaks(limits: Limits, costs: Costs) -> bool:
     return limits.breaks(costs.speedup, costs.params)
-
-
-def _machine(prepared: Prepared) -> dict[str, Any]:
-    """What timings belong to."""
-    return {"host": platform.node(), "environment": prepared.context.runtime.describe()}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import platform
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -68,8 +67,7 @@ def screened(
         "like": like.params,
         "count": count,
         "trials": trials,
-        "host": platform.node(),
-        "environment": prepared.context.runtime.describe(),
+        **prepared.context.machine,
     }
     found = run_step(prepared.context, "screened", key, compute)
     return [Candidate.from_params(params) for params in found]

@@ -17,6 +17,7 @@ from kdnas.config import Settings
 from kdnas.distillation.schedule import Schedule
 from kdnas.errors import KdnasError
 from kdnas.evaluation.scores import evaluate_model
+from kdnas.files.artifact import json_artifact, key_of
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime
@@ -195,6 +196,31 @@ def test_a_teacher_in_another_unit_is_brought_to_that_of_the_labels(
     assert check["unit"][1] == pytest.approx(1e5, rel=0.2)
     found = evaluated_teacher(steps.context, steps.inputs, steps.teacher)
     assert found["scores"]["mae"] < 60_000
+
+
+def test_another_machine_keeps_a_teachers_scores_and_not_its_pace(
+    trained: Callable[..., Path], begin: Callable[..., Stepwise], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = begin("moods", trained("moods", lambda model: None))
+    first = evaluated_teacher(steps.context, steps.inputs, steps.teacher)
+    assert first["seconds_per_1000"] > 0
+    first = json.loads(json.dumps(first))
+    monkeypatch.setattr("kdnas.workflow.preparing.check_teacher._evaluate", None)
+    for name in ("platform.node", "platform.platform"):
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(name, lambda: "elsewhere")
+            there = evaluated_teacher(steps.context, steps.inputs, steps.teacher)
+            assert there == {**first, "seconds_per_1000": None}
+    assert evaluated_teacher(steps.context, steps.inputs, steps.teacher) == first
+    file = steps.run.folder / "steps" / "evaluate-teacher.json"
+    older = {
+        k: v for k, v in json.loads(file.read_text()).items() if k not in steps.context.machine
+    }
+    key = key_of(file)
+    assert key is not None
+    json_artifact(file, key).write(older)
+    read = evaluated_teacher(steps.context, steps.inputs, steps.teacher)
+    assert read == {**older, "seconds_per_1000": None}
 
 
 def test_a_teacher_whose_scores_fall_where_labels_rise_is_refused(
