@@ -14,7 +14,7 @@ from kdnas.runtime.formatting import in_millions, table_lines
 TITLE = "The family"
 TOLD = (
     "Pruned students of rising speed-ups, each pruned from the one before it and trained. "
-    "PyTorch: the sliced student beside its teacher, timed in turns by the run. ONNX and int8: the "
+    "{}: the sliced student beside its teacher, timed in turns by the run. ONNX and int8: the "
     "file that kdnas export wrote beside the teacher's ONNX file; a dash where there is none yet. "
     "Multiply-accumulates and parameters are those of the sliced form; model.safetensors has the "
     "teacher's size and, in plain transformers, its speed."
@@ -95,7 +95,8 @@ def family_section(report: Report | None) -> Section | None:
     head, rows = family_table(report)
     has_controls = any(one.controls for one in report.family)
     caption = CAPTION.format(WITH_CONTROLS if has_controls else "")
-    return Section("family", TITLE, TOLD, table=Table(head, rows, open=True, caption=caption))
+    told = TOLD.format(report.environment.runtime_words)
+    return Section("family", TITLE, told, table=Table(head, rows, open=True, caption=caption))
 
 
 def family_table(report: Report) -> tuple[list[str], list[list[str]]]:
@@ -103,7 +104,8 @@ def family_table(report: Report) -> tuple[list[str], list[list[str]]]:
     metric, members = report.main_score, report.family
     controls = list(dict.fromkeys(name for one in members for name in one.controls))
     sizes = ["multiply-accumulates", "parameters", "without embeddings"]
-    head = ["asked", "student", "PyTorch", *FILES, *sizes, metric, "kept", *controls, "folder"]
+    timed = report.environment.runtime_words
+    head = ["asked", "student", timed, *FILES, *sizes, metric, "kept", *controls, "folder"]
     return head, [_row(one, metric, controls) for one in members]
 
 
@@ -134,7 +136,7 @@ def _with_interval(value: float | None, interval: tuple[float, float] | None) ->
 
 
 def family_lines(report: Report) -> list[str]:
-    """For the terminal: a line a student; speeds are those of the sliced form in PyTorch."""
+    """For the terminal: a line a student; speeds are those of the sliced form."""
     metric = report.main_score
     rows = [
         (
@@ -148,6 +150,7 @@ def family_lines(report: Report) -> list[str]:
         )
         for one in report.family
     ]
-    head = ("asked", "PyTorch", "ONNX", "size", metric, "kept", "in")
+    timed = report.environment.runtime_words
+    head = ("asked", timed, "ONNX", "size", metric, "kept", "in")
     first = max(8, *(len(row[0]) for row in rows)) if rows else None
     return ["", *table_lines(head, rows, first=first)] if rows else []

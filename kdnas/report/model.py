@@ -299,8 +299,16 @@ class Environment(Part):
     @property
     def timed_on(self) -> str:
         """Device and runtime of the latencies: `cuda`, or `cpu in onnxruntime 1.20.0`."""
-        runtime = self.latency_runtime
-        return self.device if runtime.startswith("torch") else f"cpu in {runtime}"
+        return self.device if self._in_torch else f"cpu in {self.latency_runtime}"
+
+    @property
+    def runtime_words(self) -> str:
+        """The runtime of the latencies, without its version: `PyTorch`, or `ONNX Runtime`."""
+        return "PyTorch" if self._in_torch else "ONNX Runtime"
+
+    @property
+    def _in_torch(self) -> bool:
+        return self.latency_runtime.startswith("torch")
 
 
 class Selection(Part):

@@ -134,6 +134,22 @@ def test_terminal_and_card_have_the_table(report: Report) -> None:
     assert "## The family" not in model_card(alone)
 
 
+def test_speeds_are_said_to_be_of_the_runtime_that_was_timed(report: Report) -> None:
+    changes = {"latency_runtime": "onnxruntime 1.20.0"}
+    environment = report.environment.model_copy(update=changes)
+    timed = report.model_copy(update={"environment": environment})
+    for one, words, other in ((report, "PyTorch", "ONNX Runtime"), (timed, "ONNX Runtime", "")):
+        section = family_section(one)
+        assert section is not None and section.table is not None
+        assert section.table.head[2] == words and f" {words}: the sliced student" in section.told
+        assert words in family_lines(one)[1] and max(map(len, family_lines(one))) <= 80
+        _, _, card = model_card(one).partition("## The family")
+        told = card.partition("## Training")[0]
+        assert f"{words}, multiply-accumulates" in told and f"the teacher in {words};" in told
+        assert not other or other not in told
+    assert "PyTorch" not in told and "PyTorch" not in "".join(family_lines(timed))
+
+
 def test_older_reports_are_read(report: Report) -> None:
     content = json.loads(report.model_dump_json())
     for one in content["family"]:
