@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import Any
 
 from kdnas.evaluation.tuning import WIDTH, metrics_line
-from kdnas.runtime.formatting import in_digits, several, table_lines
+from kdnas.runtime.formatting import as_interval, as_score, in_digits, several, table_lines
 from kdnas.tasks.spec import split_of
 
 # What a speed of a pruned checkpoint is of.
@@ -26,7 +26,7 @@ def closing_lines(result: dict[str, Any]) -> list[str]:
         lines += [f"{'':<9} {line}" for line in (*_circumstances(task), *_classes(task))]
     if len(tasks) > 1:
         over = f"{len(tasks)} tasks: {', '.join(tasks)}"
-        lines.append(f"{result['mean_name']} {result['mean']:.4f} over {over}")
+        lines.append(f"{result['mean_name']} {as_score(result['mean'])} over {over}")
     if any(task.get("grid_points", 1) > 1 for task in tasks.values()):
         lines.append("Grid points were chosen on the validation splits that are scored here.")
     return lines + [f"wrote {file}" for file in result["predictions"]]
@@ -60,8 +60,8 @@ def _intervals(rows: Mapping[str, int], ends: Mapping[str, tuple[float, float]])
     lines = []
     for split, count in rows.items():
         told = [
-            f"{name} {low:.3f} to {high:.3f}"
-            for name, (low, high) in ends.items()
+            f"{name} {as_interval(each)}"
+            for name, each in ends.items()
             if split_of(name, rows) == split
         ]
         where = f" in {split}" if len(rows) > 1 else ""

@@ -21,7 +21,7 @@ from kdnas.evaluation.scores import evaluate_model
 from kdnas.files.artifact import Artifact, json_artifact, key_of
 from kdnas.runtime.console import progress, say
 from kdnas.runtime.device import Runtime
-from kdnas.runtime.formatting import in_decimals
+from kdnas.runtime.formatting import as_score
 from kdnas.runtime.shown import quoted, shown
 from kdnas.students.checkpoint import load_student, student_artifact
 from kdnas.tasks import EncodedExamples
@@ -260,13 +260,9 @@ def fresh(subject: Subject, seed: int) -> Teacher:
 
 def metrics_line(scores: dict[str, float], spread: dict[str, float] | None = None) -> str:
     """`accuracy 0.8186  f1 0.8733`, each with its spread over seeds where there is one."""
-
-    def number(value: float) -> str:
-        return in_decimals(value, digits=2)  # an error may be in small units
-
-    more = {name: f" ± {number(value)}" for name, value in (spread or {}).items()}
+    more = {name: f" ± {as_score(value)}" for name, value in (spread or {}).items()}
     return "  ".join(
-        f"{name} {number(value)}{more.get(name, '')}" for name, value in scores.items()
+        f"{name} {as_score(value)}{more.get(name, '')}" for name, value in scores.items()
     )
 
 

@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import Any
 
 from kdnas.files.atomic import write_text
-from kdnas.runtime.formatting import several
+from kdnas.runtime.formatting import as_score, several
 from kdnas.students.pruning.facts import pruned_lines
 from kdnas.tasks import TASK_TYPES, TaskType
 
@@ -199,4 +199,4 @@ def _row(model: dict[str, Any], score: str | None) -> str:
     times = (f"{at['ms']:.1f} ({at['speedup']:.1f}x)" for at in model["latency"])
     known = model["scores"].get(score)
     cells = [f"{model['model']}, {model['runtime']}", f"{model['bytes'] / 1e6:.1f}", *times]
-    return f"| {' | '.join(cells)} | {'' if known is None else f'{known:.4f}'} |"
+    return f"| {' | '.join(cells)} | {'' if known is None else as_score(known)} |"

@@ -21,7 +21,7 @@ from kdnas.report.about import every_setting, labels_in_words, shown
 from kdnas.report.family import family_table
 from kdnas.report.model import Report, TrainedStage
 from kdnas.report.origin import made_in_words
-from kdnas.runtime.formatting import in_millions, several
+from kdnas.runtime.formatting import as_score, in_millions, several
 from kdnas.students.checkpoint import CARD
 from kdnas.tasks import TASK_TYPES, embedded_teacher
 from kdnas.teachers.load import EMBEDDED_NAME
@@ -75,6 +75,7 @@ def model_card(report: Report, settings: Settings | None = None) -> str:
         assumed=[_cell(line) for line in report.data.assumed] if report.data else [],
         params=lambda model: in_millions(model.params),
         several=several,
+        as_score=as_score,
     )
     return f"{card}\n"
 

@@ -9,7 +9,7 @@ from kdnas.files.artifact import content_of
 from kdnas.files.atomic import read_json
 from kdnas.report.model import Member, Report
 from kdnas.report.page import Section, Table
-from kdnas.runtime.formatting import in_millions, table_lines
+from kdnas.runtime.formatting import as_interval, as_score, in_millions, table_lines
 
 TITLE = "The family"
 TOLD = (
@@ -119,7 +119,7 @@ def _row(one: Member, metric: str, controls: Sequence[str]) -> list[str]:
         *(NONE if size is None else in_millions(size) for size in sizes),
         _with_interval(one.scores.get(metric), one.interval),
         NONE if one.kept is None else _with_interval(one.kept.share, one.kept.interval),
-        *(f"{one.controls[name]:.4f}" if name in one.controls else NONE for name in controls),
+        *(as_score(one.controls[name]) if name in one.controls else NONE for name in controls),
         one.folder,
     ]
 
@@ -132,7 +132,7 @@ def _asked(one: Member) -> str:
 def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
     if value is None:
         return NONE
-    return f"{value:.4f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+    return as_score(value) + (f" ({as_interval(interval)})" if interval else "")
 
 
 def family_lines(report: Report) -> list[str]:
@@ -144,7 +144,7 @@ def family_lines(report: Report) -> list[str]:
             f"{one.speedup:.2f}x",
             f"{one.exported['ONNX']:.2f}x" if "ONNX" in one.exported else NONE,
             in_millions(one.params),
-            f"{one.scores[metric]:.4f}" if metric in one.scores else NONE,
+            as_score(one.scores[metric]) if metric in one.scores else NONE,
             NONE if one.kept is None else f"{one.kept.share:.1%}",
             one.folder,
         )

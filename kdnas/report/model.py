@@ -15,7 +15,8 @@ from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_text
 from kdnas.report.part import Interval, Part, Ratio, Score, Shape
 from kdnas.report.searched import Search
-from kdnas.runtime.formatting import in_millions
+from kdnas.runtime.formatting import as_score, in_millions
+from kdnas.space.candidate import TAUGHT_BY
 
 VERSION = 1
 HAND_PICKED = "hand-picked, as fast"
@@ -63,7 +64,7 @@ class Seeds(Part):
         """`0.8123 ± 0.0045`; a dash where it is not known."""
         if metric not in self.mean:
             return "-"
-        return f"{self.mean[metric]:.4f} ± {self.deviation[metric]:.4f}"
+        return f"{as_score(self.mean[metric])} ± {as_score(self.deviation[metric])}"
 
 
 class EvaluatedModel(Part):

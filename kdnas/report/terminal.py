@@ -18,13 +18,13 @@ from kdnas.report.search_summary import (
     progress_lines,
 )
 from kdnas.report.searched import Best, Found, Search
-from kdnas.runtime.formatting import WIDTH, short_path, table_lines
+from kdnas.runtime.formatting import WIDTH, as_score, short_path, table_lines
 from kdnas.tasks import TASK_TYPES
 
 # Of the first column; the rest is for the numbers.
 NAME, WIDEST = 24, 30
-# Of a mean with its standard deviation.
-SPREAD = 15
+# The columns before those of the metrics, and what size and speed take of the width.
+OTHERS, COSTS = 3, 16
 
 
 def closing_lines(report: Report, run: Path, folder: Path | None = None) -> list[str]:
@@ -81,19 +81,20 @@ def _models(report: Report) -> list[str]:
     names += [low.name for low in report.baselines]
     first = min(WIDEST, max(NAME, *map(len, names)))
     metrics = list(report.student.scores)
-    widest = SPREAD if any(model.seeds for _, model in report.models) else 6
-    while sum(max(len(metric), widest) + 2 for metric in metrics) > WIDTH - first - 16:
-        metrics.pop()
-    rows = []
+    rows: list[tuple[str, ...]] = [("", "size", "speed", *metrics)]
     for name, model in report.models:
-        scores = [f"{model.scores[m]:.4f}" if m in model.scores else "-" for m in metrics]
+        scores = [as_score(model.scores[m]) if m in model.scores else "-" for m in metrics]
         rows.append((name, *model.costs_told(), *scores))
         if model.seeds:
             rows.append((model.seeds.label, "", "", *map(model.seeds.told, metrics)))
     for low in report.baselines:
-        scores = [f"{low.scores[m]:.4f}" if m in low.scores else "-" for m in metrics]
+        scores = [as_score(low.scores[m]) if m in low.scores else "-" for m in metrics]
         rows.append((low.name, "-", "-", *scores))
-    return table_lines(("", "size", "speed", *metrics), rows, first=first)
+    widths = [2 + max(map(len, column)) for column in zip(*rows, strict=True)][OTHERS:]
+    while sum(widths) > WIDTH - first - COSTS:
+        widths.pop()
+    head, *shown = (row[: OTHERS + len(widths)] for row in rows)
+    return table_lines(head, shown, first=first)
 
 
 def _recipes(report: Report) -> list[str]:

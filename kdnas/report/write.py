@@ -33,7 +33,7 @@ from kdnas.report.page import Plotly, Table, Top, write_page
 from kdnas.report.search_summary import not_tried_words, progress_lines, search_of
 from kdnas.report.worth import worth
 from kdnas.runs.run_folder import Run
-from kdnas.runtime.formatting import in_millions, several
+from kdnas.runtime.formatting import as_score, in_millions, several
 from kdnas.runtime.shown import shown
 from kdnas.space import Candidate
 from kdnas.students.checkpoint import CARD, card_at
@@ -213,13 +213,13 @@ def models_table(data: ReportData) -> Table | None:
     rows = [
         (
             name,
-            *(f"{m.scores[k]:.4f}" if k in m.scores else "-" for k in metrics),
+            *(as_score(m.scores[k]) if k in m.scores else "-" for k in metrics),
             *m.costs_told(),
         )
         for name, m in report.models
     ]
     for low in report.baselines:
-        scores = (f"{low.scores[k]:.4f}" if k in low.scores else "-" for k in metrics)
+        scores = (as_score(low.scores[k]) if k in low.scores else "-" for k in metrics)
         rows.append((low.name, *scores, "-", "-"))
     split = ", ".join(f"{n:,} rows of {split}" for split, n in report.examples.items())
     caption = f"After full training, on {split}." if split else "After full training."

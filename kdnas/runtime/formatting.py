@@ -38,13 +38,24 @@ def in_millions(number: float, digits: int = 1) -> str:
     return f"{number / MILLION:,.{digits}f}M"
 
 
-def in_decimals(number: float, digits: int) -> str:
-    """A number with four decimal places, a small one with so many digits.
+def in_decimals(number: float, digits: int, places: int = 4) -> str:
+    """A number with so many decimal places, a small one with so many digits.
 
     Golden: 3.14159 -> '3.1416'; with four digits 0.000131 -> '0.000131'.
     """
-    few = 0 < abs(number) < 10.0 ** (digits - 5)
-    return f"{number:.{digits}g}" if few else f"{number:.4f}"
+    few = 0 < abs(number) < 10.0 ** (digits - places - 1)
+    return f"{number:.{digits}g}" if few else f"{number:.{places}f}"
+
+
+def as_score(score: float) -> str:
+    """A score, `0.8186`; of an error, which may be in small units, `3.1e-05`."""
+    return in_decimals(score, digits=2)
+
+
+def as_interval(ends: tuple[float, float]) -> str:
+    """The ends of a score's interval, `0.797 to 0.838`; small ones as those of scores."""
+    low, high = (in_decimals(end, digits=2, places=3) for end in ends)
+    return f"{low} to {high}"
 
 
 def in_digits(number: float, digits: int) -> str:

@@ -20,6 +20,8 @@ from kdnas.space.pruning import NOT_PRUNED, Pruning
 DEFAULT_RECIPE = "default"
 TEACHERS_VOCABULARY = TEACHERS
 ASSISTANTS = "assistants"
+# In the label of a candidate, before those that teach it in the teacher's place.
+TAUGHT_BY = "taught by"
 
 
 @dataclass(frozen=True, order=True)

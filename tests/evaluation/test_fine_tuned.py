@@ -109,6 +109,9 @@ def test_the_rows_of_an_interval_are_those_of_its_split() -> None:
     alone = {**task, "rows": {"validation": 872}, "intervals": {"f1 (spam)": (0.8, 0.9)}}
     lines = closing_lines({"tasks": {"sms": alone}, "predictions": []})
     assert any(line.endswith("n = 872; 95% intervals: f1 (spam) 0.800 to 0.900") for line in lines)
+    small = {**alone, "scores": {"mae": 3.12e-5}, "intervals": {"mae": (2.9e-5, 3.4e-5)}}
+    lines = closing_lines({"tasks": {"drift": small}, "predictions": []})
+    assert any(line.endswith("95% intervals: mae 2.9e-05 to 3.4e-05") for line in lines)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from kdnas.config import Settings
 from kdnas.distillation.layer_map import MAPS
 from kdnas.errors import KdnasError
 from kdnas.report.about import data_section, next_section, settings_section, words_section
+from kdnas.report.card import model_card
 from kdnas.report.compare import comparison, comparison_lines, names_of, write_comparison
 from kdnas.report.data import ReportData, read_run
 from kdnas.report.fidelity import fidelity_section
@@ -28,11 +29,19 @@ from kdnas.report.figures.search import course_section, importance_section, para
 from kdnas.report.figures.style import clip, fixed
 from kdnas.report.figures.training import layers_section, losses_section, seconds_section
 from kdnas.report.markdown import markdown_of
-from kdnas.report.model import ON_LABELS, DataFacts, Selection
+from kdnas.report.model import (
+    ON_LABELS,
+    SEARCHED,
+    WITHOUT_ASSISTANTS,
+    DataFacts,
+    Report,
+    Seeds,
+    Selection,
+)
 from kdnas.report.page import Section, write_page
 from kdnas.report.search_summary import progress_lines
 from kdnas.report.steps import step_in_words
-from kdnas.report.terminal import report_lines
+from kdnas.report.terminal import closing_lines, report_lines
 from kdnas.report.trials_table import finished, front, records
 from kdnas.report.worth import Trained, Worth, worth
 from kdnas.report.write import lead, write_page_of, write_report
@@ -239,6 +248,27 @@ def test_an_interval_that_begins_at_zero_is_told(data: ReportData) -> None:
     report = report_of(student__intervals={"accuracy": (0.0, 0.87)})
     table = scores_section(replace(data, report=report)).table
     assert table and table.rows[1][1] == "0.8400 (0.000 to 0.870)"
+
+
+def test_errors_in_small_units_keep_their_digits_everywhere(data: ReportData) -> None:
+    scores = {"pearson": 0.84, "mae": 3.12e-5}
+    seeds = Seeds.of({1: scores, 2: {"pearson": 0.82, "mae": 3.36e-5}}, 1)
+    low = {"name": "always 0", "scores": {"pearson": 0.5, "mae": 8.8e-5}}
+    given = {"scores": scores, "intervals": {"mae": (2.9e-5, 3.4e-5)}, "seeds": seeds}
+    given = {f"student__{name}": value for name, value in given.items()}
+    of = {"task_type": "regression", "main_score": "pearson"}
+    report = report_of(**given, **of, teacher__scores=scores, controls=[], baselines=[low])
+    made = replace(data, report=report)
+    section = scores_section(made)
+    assert section.table and section.table.rows[1][2] == "3.1e-05 (2.9e-05 to 3.4e-05)"
+    lines = closing_lines(report, Path("runs/a"))
+    shown = [line.split() for line in lines]
+    assert ["teacher", "22.7M", "1.00x", "0.8400", "3.1e-05"] in shown
+    assert max(map(len, lines)) <= 80 and not any("…" in line for line in lines)
+    for text in ("\n".join(lines), markdown_of(made), model_card(report)):
+        assert "3.1e-05" in text and "8.8e-05" in text and "0.0000" not in text
+    for text in ("\n".join(lines), model_card(report)):
+        assert "3.2e-05 ± 1.7e-06" in text
 
 
 def test_the_page_says_which_choices_were_not_tried(data: ReportData) -> None:

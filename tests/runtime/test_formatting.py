@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdnas.runtime.formatting import in_digits, in_millions, several
+from kdnas.runtime.formatting import as_interval, as_score, in_digits, in_millions, several
 
 
 def test_nouns_follow_their_count() -> None:
@@ -34,3 +34,11 @@ def test_small_models_are_not_rounded_to_nothing(number: int, digits: int, shown
 )
 def test_large_numbers_have_no_exponent(number: float, digits: int, shown: str) -> None:
     assert in_digits(number, digits) == shown
+
+
+def test_errors_in_small_units_keep_their_digits() -> None:
+    assert [*map(as_score, (0.8186, -0.42, 3.12e-5, 0.0))] == [
+        *("0.8186", "-0.4200", "3.1e-05", "0.0000"),
+    ]
+    assert as_interval((2.9e-5, 0.8)) == "2.9e-05 to 0.800"
+    assert as_interval((0.0, 0.0451)) == "0.000 to 0.045"

@@ -14,7 +14,7 @@ from kdnas.report.figures import style
 from kdnas.report.model import Baseline, EvaluatedModel, LatencyCell, Report
 from kdnas.report.pace import pace_words
 from kdnas.report.page import Section, Table
-from kdnas.runtime.formatting import in_millions
+from kdnas.runtime.formatting import as_interval, as_score, in_millions
 from kdnas.tasks import TASK_TYPES
 
 SCORES = Section(
@@ -86,7 +86,7 @@ def _score(model: EvaluatedModel | Baseline, metric: str) -> str:
         return "-"
     intervals = model.intervals if isinstance(model, EvaluatedModel) else {}
     ends = intervals.get(metric)
-    return f"{model.scores[metric]:.4f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else "")
+    return as_score(model.scores[metric]) + (f" ({as_interval(ends)})" if ends else "")
 
 
 def _figure(models: list[tuple[str, EvaluatedModel]], metrics: list[str]) -> go.Figure:
