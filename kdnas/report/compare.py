@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -40,7 +40,7 @@ def comparison(runs: dict[str, ReportData]) -> list[dict[str, Any]]:
     Raises:
         KdnasError: A run has no finished trial, or without a search no finished student.
     """
-    rows = []
+    rows, teachers = [], _teachers(runs.values())
     for name, data in runs.items():
         report, what = data.report, "trial" if data.study else "student"
         if finished(data.table).empty and (data.study or report is None):
@@ -50,7 +50,7 @@ def comparison(runs: dict[str, ReportData]) -> list[dict[str, Any]]:
         best = {key: best_at(data.held, b) for key, b in zip(AT, BUDGETS, strict=True)}
         row = {
             "name": name,
-            "teacher": data.teacher_name,
+            "teacher": teachers[data.teacher_name],
             "task": data.task,
             "sampler": search and data.settings.sampler,
             "evaluated": search and search.evaluated,
@@ -120,7 +120,7 @@ def _kind(settings: Settings) -> str:
 
 def _figure(runs: dict[str, ReportData], cost: str) -> go.Figure:
     figure = style.figure(AXES[cost], "score", 520)
-    for i, (name, data) in enumerate(runs.items()):
+    for i, (name, data) in enumerate((k, each.as_held) for k, each in runs.items()):
         colour = style.SEVERAL[i % len(style.SEVERAL)]
         symbol = style.SYMBOLS[i % len(style.SYMBOLS)]
         drawn = dots(front(data.table, cost), cost, name, colour, 8, symbol)
@@ -132,7 +132,18 @@ def _figure(runs: dict[str, ReportData], cost: str) -> go.Figure:
 
 def names_of(folders: Sequence[Path]) -> list[str]:
     """Each run's name: its folder's, with as many of the folders above as tell it apart."""
-    parts = [folder.absolute().resolve().parts for folder in folders]
+    return _told_apart([folder.absolute().resolve() for folder in folders])
+
+
+def _teachers(runs: Collection[ReportData]) -> dict[str, str]:
+    """What each teacher is called beside the others, by its hub id or folder."""
+    teachers = list({data.teacher_name for data in runs})
+    return dict(zip(teachers, _told_apart(list(map(Path, teachers))), strict=True))
+
+
+def _told_apart(paths: Sequence[Path]) -> list[str]:
+    """The last part of each path, with as many before it as tell it apart."""
+    parts = [path.parts for path in paths]
 
     def name(own: tuple[str, ...]) -> str:
         for n in range(1, len(own) + 1):

@@ -49,7 +49,7 @@ class ReportData:
     folder: Path  # of the run
     home: Path  # of the reported student: the run folder, or that of another student below it
     title: str  # whose students for which task
-    teacher_name: str
+    teacher_name: str  # its hub id, or its folder
     task: str
     settings: Settings
     study: Study | None  # of the search; None where the shape is given
@@ -83,7 +83,7 @@ class ReportData:
         return cls(
             folder=run.folder,
             home=home or run.folder,
-            title=f"{'Students' if study else 'A student'} of {teacher} for {task}",
+            title=f"{'Students' if study else 'A student'} of {Path(teacher).name} for {task}",
             teacher_name=teacher,
             task=task,
             settings=run.settings,
@@ -188,7 +188,7 @@ def _identity(run: Run, study: Study | None) -> tuple[str, str]:
     settings = run.settings
     known = study.user_attrs if study else {}
     teacher = known.get("teacher", settings.teacher or EMBEDDED_NAME)
-    return Path(teacher).name, str(known.get("task", settings.task or DEFAULT_TASK))
+    return str(teacher), str(known.get("task", settings.task or DEFAULT_TASK))
 
 
 def _task(run: Run, named: str) -> str:

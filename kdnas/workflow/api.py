@@ -53,6 +53,7 @@ class LoadedRun:
         folder: The run folder.
         settings: Every option, resolved.
         trials: The trial table, a row a trial, as in trials.csv; empty without a search.
+        held: The same, where a second timing contradicts the first with its speed-up and reward.
         report: Scores, costs and controls; None while no student is finished.
         student: Folder of the finished checkpoint; None while there is none.
     """
@@ -60,6 +61,7 @@ class LoadedRun:
     folder: Path
     settings: Settings
     trials: pd.DataFrame
+    held: pd.DataFrame
     report: Report | None
     student: Path | None
 
@@ -78,8 +80,8 @@ class LoadedRun:
 
     @property
     def front(self) -> pd.DataFrame:
-        """Trials that no other beats in both score and speed-up, the fastest first."""
-        return front(self.trials)
+        """Trials that no other beats in both score and speed-up as they held, the fastest first."""
+        return front(self.held)
 
 
 @dataclass(frozen=True, repr=False)
@@ -214,7 +216,9 @@ def load_run(run: str | PathLike[str]) -> LoadedRun:
     """
     opened = Run.open(Path(run))
     data = read_run(opened)
-    return LoadedRun(opened.folder, opened.settings, data.table, data.report, data.student)
+    return LoadedRun(
+        *(opened.folder, opened.settings, data.table, data.held, data.report, data.student)
+    )
 
 
 def new_run(

@@ -17,6 +17,7 @@ from made_runs import make_run
 from support import processes
 from support.processes import Child
 
+from kdnas import load_run
 from kdnas.report import watch
 from kdnas.report.compare import names_of
 from kdnas.report.data import ReportData, read_run
@@ -203,6 +204,8 @@ def test_a_trial_that_a_second_timing_contradicts_is_not_recommended(run: Path) 
     advised += [one.search.trial for one in search.budgets if one.search]
     assert wrong.number not in advised
     assert data.table.equals(before.table)
+    front = load_run(run).front
+    assert wrong.number not in front.number[front.speedup > 0.1].to_list()
     assert str(wrong.speedup) in (run / "trials.csv").read_text()
 
 

@@ -368,6 +368,34 @@ def test_a_comparison_says_where_scores_do_not_compare(data: ReportData, tmp_pat
         assert ("several tasks (sst2, rte)" in page.read_text()) == told
 
 
+def test_teachers_of_one_last_name_are_told_apart(data: ReportData, tmp_path: Path) -> None:
+    names = ("org-a/bert-mini", "org-b/bert-mini", "org-a/bert-mini")
+    runs = {name: replace(data, teacher_name=name) for name in names}
+    assert [row["teacher"] for row in comparison(runs)] == ["org-a/bert-mini", "org-b/bert-mini"]
+    write_comparison(tmp_path / "page.html", runs, "cdn")
+    told = "several teachers (org-a/bert-mini, org-b/bert-mini): do not compare them"
+    assert told in (tmp_path / "page.html").read_text()
+    assert data.teacher_name.startswith("/somewhere/") and "somewhere" not in data.title
+    same = {name: replace(data, teacher_name="org-a/bert-mini") for name in ("one", "two")}
+    assert [row["teacher"] for row in comparison(same)] == ["bert-mini", "bert-mini"]
+
+
+def test_fronts_compare_by_the_timing_that_held(
+    data: ReportData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Section] = []
+    monkeypatch.setattr(
+        "kdnas.report.compare.write_page",
+        lambda _path, _title, sections, **_: drawn.extend(sections),
+    )
+    best = front(data.table).iloc[0]
+    slow = data.table.speedup.where(data.table.speedup != best.speedup, 0.1)
+    held = replace(data, held=data.table.assign(speedup=slow))
+    write_comparison(tmp_path / "page.html", {"one": data, "two": held}, "cdn")
+    lines = {trace.name: trace.x for trace in drawn[0].views["speed-up"].data}
+    assert best.speedup in lines["one"] and best.speedup not in lines["two"]
+
+
 def test_a_comparison_says_what_scores_are(data: ReportData, tmp_path: Path) -> None:
     page, agreed = tmp_path / "page.html", agreeing(data)
     for runs, told in (
