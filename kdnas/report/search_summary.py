@@ -94,6 +94,7 @@ def search_summary(
         **{name: getattr(settings, name) for name in SETTINGS},
         **found(table).model_dump(),
         trials=int((table.state == "COMPLETE").sum()),
+        winner=winner,
         distinct=len(finished(table)),
         seen=len({candidate_of(row) for row in records(scored)}),
         infeasible=int(table[INFEASIBLE].count()),

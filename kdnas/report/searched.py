@@ -80,6 +80,7 @@ class Search(Found):
     sampler: str
     objective: str
     trials: int
+    winner: int | None = None  # the trial that it chose, whichever student ships; not in older ones
     distinct: int
     seen: int
     infeasible: int

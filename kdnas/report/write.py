@@ -103,7 +103,8 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
     if data.report:
         search = data.report.search
         if search:
-            tables, winner = (data.table, data.control), data.report.student.trial
+            tables, winner = (data.table, data.control), search.winner
+            winner = data.report.student.trial if winner is None else winner
             size, untried = search.space, search.not_tried
             search = search_of(run, run.settings, *tables, size, winner, untried, search)
         family = with_exports(data.report.family, run.folder, data.report.environment.point)

@@ -21,7 +21,7 @@ from kdnas import load_run
 from kdnas.report import watch
 from kdnas.report.compare import names_of
 from kdnas.report.data import ReportData, read_run
-from kdnas.report.model import Report
+from kdnas.report.model import HAND_PICKED, Report, Selection
 from kdnas.report.search_summary import TOO_SLOW
 from kdnas.report.searched import Finalist
 from kdnas.report.timed_again import TIMED_AGAIN
@@ -226,6 +226,24 @@ def test_what_was_found_at_the_end_of_a_search_stays_in_its_report(run: Path) ->
     rewrite_report(Run.open(run))
     again = Report.read(run / "report.json").search
     assert again is not None and again == search
+
+
+def test_advice_stays_that_beside_the_trial_that_the_search_chose(run: Path) -> None:
+    """Also where a control ships, which no trial tried, or another one did."""
+    found = Run.open(run)
+    before = rewrite_report(found).report
+    assert before.search.winner == 2 and before.search.bargains
+    for trial in (None, 1):
+        shipped = Selection(rows=9, shipped=HAND_PICKED, scores={})
+        student = before.student.model_copy(update={"trial": trial})
+        changes = {"selection": shipped, "student": student}
+        before.model_copy(update=changes).write(run / "report.json")
+        assert rewrite_report(found).report.search == before.search
+    older = json.loads((run / "report.json").read_text())
+    del older["search"]["winner"]
+    older["student"]["trial"] = 2
+    (run / "report.json").write_text(json.dumps(older))
+    assert rewrite_report(found).report.search == before.search
 
 
 def test_a_run_that_finishes_meanwhile_keeps_its_new_report(
