@@ -359,6 +359,19 @@ class Report(Part):
         """Whether the student is the run's own, not a control that was better on held-out rows."""
         return self.selection is None or self.selection.shipped in (SEARCHED, DISTILLED)
 
+    @property
+    def assisted(self) -> bool:
+        """Whether the run's own student learnt from assistants, whichever student ships."""
+        if self.ships_its_own:
+            return TAUGHT_BY in self.student.name
+        others = (one.name for one in self.controls)
+        return self.ships_without_assistants or WITHOUT_ASSISTANTS in others
+
+    @property
+    def ships_without_assistants(self) -> bool:
+        """Whether the student is the control that learnt from the teacher alone."""
+        return self.selection is not None and self.selection.shipped == WITHOUT_ASSISTANTS
+
     @classmethod
     def read(cls, path: Path) -> Report:
         """The report in a file.

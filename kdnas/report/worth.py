@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from kdnas.files.curves import MINI_KD
 from kdnas.report.data import ReportData
-from kdnas.report.model import ControlModel, Report
+from kdnas.report.model import SEARCHED, ControlModel, Report
 from kdnas.report.trials_table import finished, records
 from kdnas.scoring.rank_agreement import Agreement, agreement
 from kdnas.space import Candidate
@@ -94,16 +94,21 @@ def _of(metric: str, students: list[Trained]) -> Worth:
 
 
 def _trained_for(data: ReportData, report: Report) -> Iterator[tuple[Candidate, Trained]]:
-    """A report's student and controls, as far as they were distilled and have a score."""
+    """A report's student and controls, as far as they were distilled and have a score.
+
+    No trial has assistants: of a student that has, the one without them stands for its trial.
+    """
     main = report.main_score
     rows = finished(data.table)
     # Where a control ships, it is the student, and the search's own is among the controls.
-    own = report.ships_its_own and main in report.student.scores
+    own = report.ships_without_assistants or (report.ships_its_own and not report.assisted)
     for row in records(rows[rows.number == report.student.trial]):
-        if own:
+        if own and main in report.student.scores:
             chosen, final = candidate_of(row), report.student.scores[main]
             yield chosen, Trained(chosen.label, float(row["score"]), final)
     for control in report.controls:
+        if report.assisted and control.name == SEARCHED:
+            continue
         score = control_score(data, report, control)
         if score is not None and main in control.scores:
             candidate = _candidate_of_control(data, control)

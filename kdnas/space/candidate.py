@@ -91,7 +91,7 @@ class Candidate:
         parts += [self.pruning.label] * bool(self.pruning)
         parts += [self.recipe] * (self.recipe != DEFAULT_RECIPE)
         parts += [self.vocabulary] * (self.vocabulary != TEACHERS_VOCABULARY)
-        parts += [f"taught by {in_words(self.assistants)}"] * bool(self.assistants)
+        parts += [f"{TAUGHT_BY} {in_words(self.assistants)}"] * bool(self.assistants)
         return " ".join(parts)
 
 

@@ -574,6 +574,34 @@ def test_what_the_score_was_worth_has_a_count_or_a_command(
     assert "all 4 final scores are equal (0.0000): no rank correlation" in told
 
 
+def taught(data: ReportData, trial: int, shipped: str) -> Report:
+    """Of a trial's student with assistants, whose score 0.99 is not that of 0.7 without them."""
+    assert data.report is not None
+    candidate = candidate_of(records(data.table[data.table.number == trial])[0])
+    report, main = data.report, data.report.main_score
+    names = {SEARCHED: f"{candidate.label} taught by 4x384", WITHOUT_ASSISTANTS: candidate.label}
+    scores = {SEARCHED: {main: 0.99}, WITHOUT_ASSISTANTS: {main: 0.7}}
+    other = next(name for name in names if name != shipped)
+    own = {"trial": trial, "name": names[shipped], "scores": scores[shipped]}
+    beside = {"name": other, "folder": other, "scores": scores[other]}
+    beside["architecture"] = candidate.architecture
+    chosen = Selection(rows=9, shipped=shipped, scores={})
+    student = report.student.model_copy(update=own)
+    controls = [report.controls[0].model_copy(update=beside)]
+    changes = {"student": student, "controls": controls, "selection": chosen}
+    return report.model_copy(update=changes)
+
+
+@pytest.mark.parametrize("shipped", [SEARCHED, WITHOUT_ASSISTANTS])
+def test_a_student_without_assistants_stands_for_its_trial(data: ReportData, shipped: str) -> None:
+    other = taught(data, 12, shipped)
+    known = worth(replace(data, others=[other]))
+    assert known is not None
+    label = candidate_of(records(data.table[data.table.number == 12])[0]).label
+    assert [one.final for one in known.students if one.name == label] == [0.7]
+    assert all(one.final != 0.99 for one in known.students)
+
+
 def test_students_of_one_shape_are_told_apart_by_recipe_and_vocabulary(data: ReportData) -> None:
     assert data.report is not None
     settings = data.settings.model_copy(update={"vocabularies": "teacher,task"})
