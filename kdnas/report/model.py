@@ -116,6 +116,8 @@ class Student(EvaluatedModel):
     latency_iqr_ms: Ratio
     threshold: float | None = None  # of its answers, where its config keeps one
     pruned: PrunedFacts | None = None
+    # Size and checksum of each file of the checkpoint that this is about; None in older reports.
+    content: dict[str, list[int]] | None = None
 
 
 class ControlModel(EvaluatedModel):

@@ -9,7 +9,7 @@ from pathlib import Path
 from optuna.study import Study
 
 from kdnas.errors import KdnasError
-from kdnas.files.artifact import key_of
+from kdnas.files.artifact import content_of, key_of
 from kdnas.files.atomic import replace_file, write_text
 from kdnas.report.about import (
     data_section,
@@ -28,7 +28,7 @@ from kdnas.report.figures.scores import latency_section, scores_section
 from kdnas.report.figures.search import course_section, importance_section, parallel_section
 from kdnas.report.figures.style import fixed
 from kdnas.report.figures.training import layers_section, losses_section, seconds_section
-from kdnas.report.model import Report
+from kdnas.report.model import Report, Student
 from kdnas.report.page import Plotly, Table, Top, write_page
 from kdnas.report.search_summary import not_tried_words, progress_lines, search_of
 from kdnas.report.worth import worth
@@ -118,11 +118,20 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
         return rewrite_report(run, plotly)
     if data.report:
         data.report.write(path)
-        # While a new winner's controls are trained, the report is still that of the old one.
-        known = (key_of(run.folder / "student") or {}).get("candidate")
-        if known and Candidate.from_params(known).label == data.report.student.name:
+        if _is_of(data.report.student, run.folder / "student"):
             _write_card(run, data.report, run.folder)
     return data
+
+
+def _is_of(student: Student, folder: Path) -> bool:
+    """Whether a report is about the checkpoint in a folder.
+
+    While the controls of a new student are trained, the report is still that of the old one.
+    """
+    if student.content is not None:
+        return content_of(folder) == student.content
+    known = (key_of(folder) or {}).get("candidate")
+    return known is not None and Candidate.from_params(known).label == student.name
 
 
 def _content(path: Path) -> bytes | None:

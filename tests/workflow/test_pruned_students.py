@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from conftest import QUICK, Said, flags_of
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from kdnas import KdnasError, distill, export, load_run, predict, resume
+from kdnas.files.artifact import key_of
 from kdnas.report.write import rewrite_report
 from kdnas.runs.run_folder import Run
-from kdnas.students.checkpoint import load_student
+from kdnas.students.checkpoint import load_student, student_artifact
 from kdnas.students.pruning import Kept, is_sliced
 from kdnas.study.whole import check_searches
 from kdnas.workflow.distilling.choose import GIVEN_ASIDE
@@ -74,6 +75,21 @@ def test_the_card_says_what_was_pruned(made: Path) -> None:
     assert f"Heads left in each layer: {', '.join(map(str, facts.heads))}" in card
     page = (made / "report.html").read_text(encoding="utf-8")
     assert "the teacher, pruned by ziplm to 50%" in page and "--sparsity 0.75" in page
+
+
+def test_a_report_gives_no_card_to_a_student_that_was_trained_since(run: Path) -> None:
+    student, card = run / "student", run / "student" / "README.md"
+    text = card.read_text(encoding="utf-8")
+    card.unlink()
+    rewrite_report(Run.open(run))
+    assert "## Pruned by ziplm to 50%" in text and card.exists()
+    key = key_of(student)
+    model, tokenizer = load_student(student), AutoTokenizer.from_pretrained(student)
+    model.classifier.bias.data += 1.0
+    shutil.rmtree(student)
+    student_artifact(student, key or {}, tokenizer).write(model)  # as by another recipe
+    rewrite_report(Run.open(run))
+    assert not card.exists()
 
 
 def test_it_ships_dense_and_is_used_sliced(made: Path) -> None:

@@ -300,6 +300,7 @@ def _student(
         threshold=(read_json(made.folder / "config.json") or {}).get(THRESHOLD),
         seeds=seeds,
         pruned=_pruned(prepared, made),
+        content=content_of(made.folder),
         **fields,
     )
 
