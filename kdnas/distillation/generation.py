@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import FORWARD_OUTPUTS, collate, forward_tokens, plan_once
 from kdnas.distillation.modules import family, outputs_a_token
@@ -20,7 +20,7 @@ from kdnas.runtime.device import Runtime, seed_all
 from kdnas.space.derivation import teacher_architecture
 from kdnas.tasks import TASK_TYPES, EncodedExamples
 from kdnas.tasks.encode import Indices
-from kdnas.tasks.sequences.generate import PLAIN, most_new_tokens
+from kdnas.tasks.sequences.generate import PLAIN, most_new_tokens, writing_by
 from kdnas.tasks.sequences.targets import LONGEST
 
 SEED = 0  # of a generation config that samples
@@ -120,17 +120,6 @@ def written_by(
 def beams_of(model: PreTrainedModel, least: int = 1) -> int:
     """Beams that a model searches with, by its generation config; `least` where those are fewer."""
     return max(least, int(model.generation_config.num_beams or 1))
-
-
-@contextmanager
-def writing_by(model: PreTrainedModel, config: GenerationConfig) -> Iterator[None]:
-    """A model writes by a generation config meanwhile."""
-    before = model.generation_config
-    model.generation_config = config
-    try:
-        yield
-    finally:
-        model.generation_config = before
 
 
 def beam_search(model: PreTrainedModel, beams: int) -> AbstractContextManager[None]:

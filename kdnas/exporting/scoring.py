@@ -9,7 +9,6 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from kdnas.config import Settings
-from kdnas.distillation.generation import writing_by
 from kdnas.errors import KdnasError
 from kdnas.evaluation.scores import evaluate_model
 from kdnas.exporting.agreement import check_texts
@@ -22,6 +21,7 @@ from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.tasks import DEFAULT_TASK, EncodedExamples, TaskSpec, load_data, load_spec
 from kdnas.tasks.encode import padding_id
 from kdnas.tasks.sampling import stratified_sample
+from kdnas.tasks.sequences.generate import writing_by
 from kdnas.tasks.sequences.greedy import GreedyRules, greedy_config, greedy_rules
 from kdnas.tasks.types import threshold_of
 

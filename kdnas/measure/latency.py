@@ -6,6 +6,7 @@ figures are medians over the same stretch of time.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import random
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from transformers import GenerationConfig, PreTrainedModel
 
 from kdnas.measure.quiet import finish_queue, measuring
-from kdnas.tasks.sequences.generate import PLAIN
+from kdnas.tasks.sequences.generate import PLAIN, PLAIN_STEPS, writing_by
 
 WARM_UP = 3
 # Quartiles further apart than this share of the median: the machine was busy with something else.
@@ -69,7 +70,7 @@ class InTorch:
         mask = torch.ones_like(tokens)
         run: Any = model
         if generates(model):
-            run = partial(model.generate, generation_config=_always(model, self._new_tokens))
+            run = partial(_write, model, _always(model, self._new_tokens))
         finish_queue(device)
 
         @torch.inference_mode()
@@ -90,6 +91,12 @@ def repeats_for(repeats: int, *, writes: bool) -> int:
     return max(FEWEST, repeats // FEWER_WRITTEN) if writes else repeats
 
 
+def _write(model: PreTrainedModel, config: GenerationConfig, **inputs: torch.Tensor) -> object:
+    """Writes by a generation config alone: else what is None in it would be the model's own."""
+    with writing_by(model, config):
+        return model.generate(**inputs)  # type: ignore[operator]
+
+
 def _always(model: PreTrainedModel, new_tokens: int) -> GenerationConfig:
     """Greedy generation of so many tokens, whichever they are."""
     names = ("decoder_start_token_id", "bos_token_id", "pad_token_id")
@@ -97,16 +104,19 @@ def _always(model: PreTrainedModel, new_tokens: int) -> GenerationConfig:
         getattr(c, name, None) for name in names for c in (model.generation_config, model.config)
     )
     start = next((token for token in found if token is not None), 0)
-    return GenerationConfig(
+    always = copy.deepcopy(model.generation_config)  # the rest is the model's own: its end, too
+    always.update(
         max_new_tokens=new_tokens,
-        min_new_tokens=new_tokens,  # what is None here is the model's own: its end, too
+        min_new_tokens=new_tokens,
         do_sample=False,
         num_beams=1,
         **PLAIN,
+        **PLAIN_STEPS,
         use_cache=True,
         decoder_start_token_id=start,
         pad_token_id=start,
     )
+    return always
 
 
 @dataclass(frozen=True)

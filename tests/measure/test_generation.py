@@ -8,10 +8,11 @@ import pytest
 import torch
 from support.tiny_pairs import PAD, VOCABULARY, pair_data, tiny_pair
 
-from kdnas.distillation.generation import beam_search, generate, seconds_a_row, writing_by
+from kdnas.distillation.generation import beam_search, generate, seconds_a_row
 from kdnas.measure import InTorch, LatencySettings, count_macs, measure_latency
 from kdnas.measure.latency import generates
 from kdnas.runtime.device import Runtime
+from kdnas.tasks.sequences.generate import writing_by
 from kdnas.tasks.sequences.greedy import greedy_config, greedy_rules
 
 
@@ -58,6 +59,28 @@ def test_of_several_returned_sequences_one_is_written(
     for way in (greedily, beam_search(model, 2)):
         with way:
             assert len(generate(model, data, runtime, pad_id=PAD)) == len(data)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_beams": 3, "penalty_alpha": 0.6, "top_k": 4},
+        {"num_beams": 3, "dola_layers": "high"},
+        {"num_beams": 3, "prompt_lookup_num_tokens": 3},
+        {"do_sample": True, "penalty_alpha": 0.6},
+    ],
+)
+def test_what_has_no_effect_in_a_generation_config_has_none_on_its_timing(
+    settings: dict[str, Any],
+) -> None:
+    model, steps = tiny_pair("bart"), []
+    model.generation_config.update(**settings)
+    own = model.generation_config
+    before = own.to_dict()
+    model.get_decoder().register_forward_hook(lambda *_: steps.append(1))
+    InTorch(model, 5).ready(1, 8)()
+    assert len(steps) == 5
+    assert model.generation_config is own and own.to_dict() == before
 
 
 def test_macs_are_those_of_both_stacks_and_the_head() -> None:

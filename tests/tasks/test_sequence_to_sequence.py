@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from support.tiny_pairs import tiny_pair
 from support.tiny_writers import (
     BEGIN,
     END,
     GERMAN,
     PAD,
+    WORDS,
     save_writer,
     writers_config,
     writers_tokenizer,
@@ -173,6 +175,48 @@ def test_texts_begin_as_they_are_learnt(kind: Any, first: str, tmp_path: Path) -
         load_mbart(mixed)
 
 
+def save_without_tokens(folder: Path, model_type: str, **said: Any) -> Path:
+    """A model that is trained to begin with END; its generation config says `said` alone."""
+    ids = {"pad_token_id": PAD, "bos_token_id": BEGIN}
+    ids |= {"eos_token_id": END, "decoder_start_token_id": END}
+    model = tiny_pair(model_type, vocab_size=WORDS, **ids)
+    model.save_pretrained(folder)
+    writers_tokenizer(begins=True).save_pretrained(folder)
+    (folder / "generation_config.json").write_text(json.dumps({"bos_token_id": BEGIN, **said}))
+    return folder
+
+
+@pytest.mark.parametrize("model_type", ["bart", "t5", "encoder-decoder"])
+def test_tokens_that_a_generation_config_lacks_are_those_of_the_config(
+    model_type: str, tmp_path: Path
+) -> None:
+    """As transformers 5 saves two models in one; it reads them in the generation config alone."""
+    place = save_without_tokens(tmp_path, model_type)
+    assert greedy_rules(AutoModelForSeq2SeqLM.from_pretrained(place), 8)[0].start == END
+    config = AutoConfig.from_pretrained(place)
+    ids = torch.full((1, 5), 7)
+    for options in ({}, KIND.encode_options({}, config)):
+        model = load_teacher(str(place), None, options=options).model
+        own = model.generation_config
+        found = (own.decoder_start_token_id, own.eos_token_id, own.pad_token_id)
+        assert found == (END, END, PAD)
+        written = KIND.generate(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+        assert written[0, 0] == END
+
+
+def test_another_start_than_that_of_training_is_refused(tmp_path: Path) -> None:
+    place = save_without_tokens(tmp_path, "bart", decoder_start_token_id=7)
+    options = KIND.encode_options({}, AutoConfig.from_pretrained(place))
+    expected = (
+        r"\(decoder_start_token_id 7\), but is trained to begin with '</s>', as its config.json"
+    )
+    with pytest.raises(
+        KdnasError, match=expected + r" says; set dec.* generation_config.json to 1$"
+    ):
+        load_teacher(str(place), None, options=options)
+    load_teacher(str(place), None)  # which writes as its generation config says
+
+
 @pytest.mark.parametrize(
     "idle",
     [
@@ -305,10 +349,13 @@ def test_a_constant_answer_where_many_rows_have_it() -> None:
 
 
 def limited(folder: Path, **length: int) -> Teacher:
-    """A teacher whose decoder has 16 positions, and whose checkpoint says how long texts are."""
+    """A teacher that ends no text by itself; its checkpoint says how long they are.
+
+    Its decoder has 16 positions.
+    """
     save_writer(folder, max_position_embeddings=16)
     file = folder / "generation_config.json"
-    own = {**json.loads(file.read_text()), **length, "eos_token_id": None}
+    own = {**json.loads(file.read_text()), **length, "suppress_tokens": [END]}
     file.write_text(json.dumps(own))
     return load_teacher(str(folder), None)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from kdnas.errors import KdnasError
+from kdnas.tasks.sequences.targets import last_token
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import GenerationConfig
 
 # What only sampling reads, only a search with beams, and only a cache.
 _PROBABILITIES = ("top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
@@ -21,6 +24,8 @@ PLAIN: dict[str, Any] = {"num_return_sequences": 1, "return_dict_in_generate": F
 _ALWAYS = ("force_words_ids", "constraints", "stop_strings", "token_healing")
 _WITHOUT_BEAMS = ("dola_layers", "prompt_lookup_num_tokens", "assistant_early_exit", "use_mtp")
 _CACHE = ("cache_implementation", "cache_config")
+# Turns off what has no effect in a search with beams, or with sampling, but would have without.
+PLAIN_STEPS: dict[str, None] = dict.fromkeys(("penalty_alpha", *_WITHOUT_BEAMS))
 
 
 def length_options(model: Any, longest: int, positions: int | None = None) -> dict[str, int]:
@@ -46,21 +51,56 @@ def most_new_tokens(model: Any, longest: int) -> int:
     return max(1, next((int(said) for said in given if said is not None), longest))
 
 
-def start_option(model: Any, tokenizer: Any, read: int) -> dict[str, int]:
-    """The token that texts begin with, of a model whose decoder reads `read` first in training.
+def token_options(model: Any, first: int | None) -> dict[str, Any]:
+    """Tokens that begin, end and fill texts, of those that the generation config does not name.
+
+    Where transformers finds a generation config, it reads them there alone: without a start it
+    would begin with another token, without an end write texts as long as they may be.
+
+    Args:
+        model: Of transformers.
+        first: What its decoder reads first in training, by its config; None: the config does not
+            say it.
+    """
+    from transformers import GenerationConfig
+
+    own, usual = model.generation_config, GenerationConfig.from_model_config(model.config)
+    known = {name: getattr(usual, name) for name in ("eos_token_id", "pad_token_id")}
+    known["decoder_start_token_id"] = first
+    return {
+        name: token
+        for name, token in known.items()
+        if token is not None and getattr(own, name) is None
+    }
+
+
+def start_option(model: Any, tokenizer: Any, first: int | None) -> dict[str, int]:
+    """The token that texts begin with, as their targets do in training.
+
+    Args:
+        model: Of transformers.
+        tokenizer: Its own.
+        first: What its decoder reads first in training, by its config; None: what ends targets.
 
     Raises:
         KdnasError: Its checkpoint begins them with another one.
     """
+    read = last_token(tokenizer) if first is None else first
     owners = (model.generation_config, model.config)
     known = (getattr(owner, "decoder_start_token_id", None) for owner in owners)
     start = next((token for token in known if token is not None), read)
-    if start != read:
-        trained, begun = tokenizer.convert_ids_to_tokens([read, start])
+    if start not in (read, [read]):
+        [begun] = tokenizer.convert_ids_to_tokens(start if isinstance(start, list) else [start])
+        [trained] = tokenizer.convert_ids_to_tokens([read])
+        why, language = f"{trained!r}, as its config.json says", ""
+        if first is None:
+            why = f"what ends targets, {trained!r}"
+            language = (
+                "set tokenizer.tgt_lang to the language of the targets and save the tokenizer, or "
+            )
         raise KdnasError(
             f"the model begins texts with {begun!r} (decoder_start_token_id {start}), but is "
-            f"trained to begin with what ends targets, {trained!r}; set tokenizer.tgt_lang to "
-            "the language of the targets and save the tokenizer, or set decoder_start_token_id in "
+            f"trained to begin with {why}; {language}set decoder_start_token_id in "
             f"generation_config.json to {read}"
         )
     return {"decoder_start_token_id": read}
@@ -123,6 +163,17 @@ def update_config(own: Any, values: Mapping[str, Any]) -> None:
             f"the generation config of the model is invalid: {shorten(faults, 200)}; mend its "
             "generation_config.json"
         ) from None
+
+
+@contextmanager
+def writing_by(model: Any, config: GenerationConfig) -> Iterator[None]:
+    """A model writes by a generation config meanwhile."""
+    before = model.generation_config
+    model.generation_config = config
+    try:
+        yield
+    finally:
+        model.generation_config = before
 
 
 def generated(model: Any, inputs: Mapping[str, Tensor], longest: int) -> Tensor:

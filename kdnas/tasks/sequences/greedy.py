@@ -103,7 +103,7 @@ def greedy_rules(model: Any, longest: int) -> tuple[GreedyRules, list[str]]:
     """
     own = model.generation_config
     names = ("decoder_start_token_id", "bos_token_id")
-    known = (getattr(config, name, None) for config in (own, model.config) for name in names)
+    known = (getattr(config, name, None) for name in names for config in (own, model.config))
     start = next((token for token in known if token is not None), None)
     if start is None:
         raise KdnasError(

@@ -24,6 +24,7 @@ from kdnas.tasks.sequences.generate import (
     length_options,
     refuse_ways,
     start_option,
+    token_options,
     update_config,
 )
 from kdnas.tasks.sequences.generation_values import refuse_values
@@ -32,7 +33,6 @@ from kdnas.tasks.sequences.targets import (
     LONGEST,
     Pair,
     first_read,
-    last_token,
     read_targets,
     with_targets,
 )
@@ -171,7 +171,7 @@ class SequenceToSequence(TaskType):
         tokenizer: Any = None,
         positions: int | None = None,
     ) -> None:
-        """Its config keeps the prefix, its generation config how texts begin and how long they are.
+        """Its config keeps the prefix, its generation config how texts begin, end and how long.
 
         Raises:
             KdnasError: Its generation config begins texts with another token than it is trained to
@@ -182,10 +182,10 @@ class SequenceToSequence(TaskType):
         if (prefix := options.get("source_prefix")) is not None:  # an empty one stands for none
             model.config.prefix = prefix
         longest = options.get("max_target_length", LONGEST)
-        own = length_options(model, longest, positions)
-        begins = "max_target_length" in options and tokenizer is not None
-        if begins and first_read(model.config) is None:
-            own |= start_option(model, tokenizer, last_token(tokenizer))
+        first = first_read(model.config)
+        own = length_options(model, longest, positions) | token_options(model, first)
+        if "max_target_length" in options and tokenizer is not None:
+            own |= start_option(model, tokenizer, first)
         update_config(model.generation_config, own)
 
     def encode(
