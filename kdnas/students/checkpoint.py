@@ -21,6 +21,7 @@ from kdnas.tasks import task_type_of
 from kdnas.tasks.types import UNSCALED, LabelScale
 from kdnas.teachers.head import in_label_units
 from kdnas.teachers.load import load_tokenizer
+from kdnas.teachers.tokenizer import longest_target
 
 CARD = "README.md"
 PROBE = "a text"
@@ -73,10 +74,21 @@ def write_tokenizer(tokenizer: Any, folder: Path) -> None:
 def load_student(folder: Path) -> PreTrainedModel:
     """A saved student, in evaluation mode and full precision; a pruned one in its sliced form.
 
+    One that writes does so as its generation config says, which people may edit.
+
     Raises:
         KdnasError: The checkpoint lacks weights of its model, or has some where its config says
-            that they are pruned.
+            that they are pruned; or it cannot write as its generation config says.
     """
+    return _adapted(_read(folder))
+
+
+def _adapted(model: PreTrainedModel) -> PreTrainedModel:
+    task_type_of(model.config).adapt(model, {}, positions=longest_target(model.config))
+    return model
+
+
+def _read(folder: Path) -> PreTrainedModel:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     task = task_type_of(AutoConfig.from_pretrained(folder))
@@ -101,15 +113,15 @@ def load_checked(
     """A run's student and its tokenizer, both undamaged: it answers a text with finite numbers.
 
     Raises:
-        KdnasError: There is none, a file of it is missing, cut short or altered, or model or
-            tokenizer do not work.
+        KdnasError: There is none, a file of it is missing, cut short or altered, model or
+            tokenizer do not work, or it cannot write as its generation config says.
     """
     folder = finished_student(run, trial, place)
     problem, again = damage(folder), f"; make the student again with {command_for(run, trial)}"
     if problem:
         raise KdnasError(problem + again)
     try:
-        model, tokenizer = load_student(folder), load_tokenizer(str(folder))
+        model, tokenizer = _read(folder), load_tokenizer(str(folder))
         with torch.inference_mode():
             said = task_type_of(model.config).raw_outputs(
                 model, tokenizer(PROBE, return_tensors="pt")
@@ -119,4 +131,4 @@ def load_checked(
         raise KdnasError(f"cannot load {folder}: {reason}{again}") from None
     if not all(torch.isfinite(value).all() for value in (*said, *model.state_dict().values())):
         raise KdnasError(f"{folder} holds weights that are NaN or infinite{again}")
-    return model, tokenizer
+    return _adapted(model), tokenizer

@@ -16,12 +16,15 @@ from support.tiny_writers import PAD, save_captions, save_writer
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 import kdnas
+from kdnas.config import Settings
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.evaluation.closing import closing_lines
 from kdnas.evaluation.scores import evaluate_model, scores_and_intervals
+from kdnas.runs.run_folder import dump
 from kdnas.runtime.device import Runtime
+from kdnas.students.checkpoint import load_checked, load_student, student_artifact
 from kdnas.tasks import (
     TASK_TYPES,
     EncodedExamples,
@@ -291,6 +294,48 @@ def test_with_beams_some_settings_have_no_effect(folder: Path, tmp_path: Path) -
     more = {"num_beams": 2, "penalty_alpha": 0.6, "dola_layers": "high"}
     file.write_text(json.dumps({**json.loads(file.read_text()), **more}))
     assert isinstance(kdnas.predict(place, "the good market")[0]["generated"], str)
+
+
+@pytest.fixture
+def run(folder: Path, tmp_path: Path) -> Path:
+    """A run whose student writes without an end as long as it may."""
+    model = AutoModelForSeq2SeqLM.from_pretrained(save_writer(tmp_path / "bart"))
+    tokenizer, place = AutoTokenizer.from_pretrained(tmp_path / "bart"), tmp_path / "run"
+    student_artifact(place / "student", {"trial": 3}, tokenizer).write(model)
+    own = {"teacher": str(tmp_path / "bart"), "task": str(folder / "captions.yaml")}
+    settings = Settings(**own, data_dir=folder, device="cpu")
+    (place / "config.yaml").write_text(dump(settings))
+    return place
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    file = folder / "generation_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_a_runs_student_writes_as_its_edited_generation_config_says(run: Path) -> None:
+    """As from its own folder: no text is longer than the decoder has positions."""
+    edit(run / "student", max_new_tokens=500, min_new_tokens=300)
+    said = kdnas.predict(run, "the good market")
+    assert said == kdnas.predict(run / "student", "the good market")
+    assert load_checked(run)[0].generation_config.max_new_tokens == 64
+    assert load_student(run / "student").generation_config.max_new_tokens == 64
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"num_beams": 0}, "invalid num_beams 0 in the generation config of the model: expected"),
+        ({"dola_layers": "high"}, "asks for dola_layers high, with which kdnas cannot write; rem"),
+    ],
+)
+def test_a_runs_student_that_cannot_write_as_edited_is_refused(
+    asked: dict[str, Any], message: str, run: Path, command: Said
+) -> None:
+    edit(run / "student", **asked)
+    for words in (("predict", run, "the good market"), ("export", run)):
+        code, error = command(*words)
+        assert code == 2 and message in error and error.strip().endswith("generation_config.json")
 
 
 def test_a_checkpoint_that_returns_more_than_texts_writes_them(tmp_path: Path) -> None:
