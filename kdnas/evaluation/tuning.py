@@ -224,10 +224,14 @@ class Tuner:
         """A hash of everything that decides a fine-tuning's outcome."""
         weights = self.train.class_weights
         weighed = {} if weights is None else {"class_weights": weights.tolist()}
+        begun = fresh(self.subject, point.seed)
+        writes = self.subject.spec.task_type.generates
+        writing = {"generation": begun.model.generation_config.to_dict()} if writes else {}
         return teacher_key(
-            fresh(self.subject, point.seed),
+            begun,
             self.train,
             **weighed,
+            **writing,
             schedule=asdict(point.schedule),
             precision=self.runtime.precision,
             evaluation={split: data.fingerprint() for split, data in self.subject.splits.items()},

@@ -41,8 +41,8 @@ def fine_tune_teacher(
 ) -> None:
     """Trains a teacher on its task, in place, and saves it with its tokenizer in a folder.
 
-    A teacher that another run trained in the same way comes from the cache. `finish` adds to its
-    config what the run alone knows, before it is saved.
+    A teacher that another run trained in the same way comes from the cache, and writes as the given
+    one does. `finish` adds to its config what the run alone knows, before it is saved.
     """
     name = _name_in_cache(teacher, data, schedule, runtime)
     checkpoint = folder.with_name("teacher.pt")
@@ -103,13 +103,21 @@ def _name_in_cache(
 
 def _artifact(teacher: Teacher, path: Path, name: str) -> Artifact[PreTrainedModel]:
     """The fine-tuned model of a teacher, with its tokenizer beside it."""
-    load: Callable[[Path], PreTrainedModel] = type(teacher.model).from_pretrained
+    read: Callable[[Path], PreTrainedModel] = type(teacher.model).from_pretrained
+    own = getattr(teacher.model, "generation_config", None)  # none of a model that does not write
+
+    def load(saved: Path) -> PreTrainedModel:
+        """Weights do not depend on how a model writes: the cache may hold another way."""
+        model = read(saved).eval()
+        if own is not None:
+            model.generation_config = own
+        return model
 
     def save(model: PreTrainedModel, partial: Path) -> None:
         model.save_pretrained(partial)
         teacher.tokenizer.save_pretrained(partial)
 
-    return Artifact(path, {"teacher": name}, lambda saved: load(saved).eval(), save)
+    return Artifact(path, {"teacher": name}, load, save)
 
 
 def fine_tune(

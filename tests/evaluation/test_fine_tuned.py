@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.tiny_writers import save_writer
 from transformers import AutoModelForSequenceClassification
 
 from kdnas.config import Settings
@@ -195,6 +196,18 @@ def test_classes_are_weighed_where_a_config_asks_for_it(
         KdnasError, match="invalid --class-weights balanced: task 'stsb' is of type"
     ):
         read_train(prepare(str(teacher_folder), load_spec("stsb"), settings, True), settings)
+
+
+def test_another_way_of_writing_is_another_evaluation(runtime: Runtime, tmp_path: Path) -> None:
+    place, keys = save_writer(tmp_path / "bart"), []
+    file, spec = place / "generation_config.json", load_spec("multi30k")
+    train = EncodedExamples(np.array([5], np.int32), None, np.array([0, 1]), np.array([5]))
+    subject = Subject(str(place), spec, {}, None, None, 32, {}, tuned=True, held_out=False)
+    [point] = plan(Settings(task="multi30k"))
+    for beams in (1, 1, 3):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "num_beams": beams}))
+        keys.append(Tuner(subject, train, runtime, tmp_path)._key(point))
+    assert keys[0] == keys[1] != keys[2]
 
 
 @pytest.mark.parametrize("questions", [1, 2, 3])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,14 +12,17 @@ import pytest
 import torch
 from conftest import QUICK, sentence
 from support.stepwise import Stepwise
+from support.tiny_writers import save_writer
+from transformers import AutoConfig
 
 from kdnas.config import Settings
 from kdnas.distillation.schedule import Schedule
 from kdnas.files.cache import cache_folder
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime
-from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
+from kdnas.tasks import TASK_TYPES, EncodedExamples, Examples, encode, load_spec
 from kdnas.tasks.class_weights import with_class_weights
+from kdnas.tasks.types.values import object_rows
 from kdnas.teachers.fine_tune import fine_tune_teacher
 from kdnas.teachers.load import Teacher, load_teacher
 
@@ -113,3 +117,25 @@ def test_a_second_run_takes_the_teacher_from_the_cache(
     mended = tuned(teacher_folder, data, runtime, tmp_path / "d" / "teacher")
     assert "is damaged; training it again" in capsys.readouterr().out
     assert all(torch.equal(mended[name], value) for name, value in first.items())
+
+
+def test_a_teacher_from_the_cache_writes_as_the_given_one(
+    runtime: Runtime, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, kind = save_writer(tmp_path / "bart"), TASK_TYPES["sequence-to-sequence"]
+    file, given = place / "generation_config.json", {"max_target_length": 9}
+    said = json.loads(file.read_text())
+    for beams in (1, 3):
+        file.write_text(json.dumps({**said, "num_beams": beams}))
+        options = kind.encode_options(given, AutoConfig.from_pretrained(place))
+        teacher = load_teacher(str(place), load_spec("multi30k"), options=options)
+        targets = object_rows([("eht taccat",)] * 8)
+        rows = Examples(["the cat"] * 8, labels=targets, task_type=kind.name)
+        data = encode(rows, teacher.tokenizer, 32, options=options)
+        out = tmp_path / str(beams) / "teacher"
+        fine_tune_teacher(teacher, data, SCHEDULE, runtime, out)
+        own = teacher.model.generation_config
+        assert (own.num_beams, own.max_new_tokens) == (beams, given["max_target_length"])
+        assert json.loads((out / file.name).read_text())["num_beams"] == beams
+        given = {"max_target_length": 12}  # of the same targets
+    assert capsys.readouterr().out.count("found the fine-tuned teacher") == 1
