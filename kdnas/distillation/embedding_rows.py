@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from kdnas.distillation.modules import readers_of
 from kdnas.tasks.encode import EncodedExamples
 
 
@@ -44,15 +45,18 @@ def word_embeddings(
 ) -> Iterator[None]:
     """Freezes the word embeddings, or replaces them by the rows that some data needs.
 
+    Both stacks' are frozen where an encoder-decoder has two tables.
+
     A table that other modules have, too, such as a head that gives a whole vocabulary, is trained
     whole: every row of it gets a gradient. So is that of an encoder-decoder: with another table in
     its place, transformers ties what was apart. Else the model can meanwhile read this data alone.
-    On leaving, the trained rows are in the table, which needs gradients or not as before.
+    On leaving, the trained rows are in the table, and tables need gradients or not as before.
     """
-    whole = model.get_input_embeddings()
+    whole, tables = model.get_input_embeddings(), readers_of(model)
     assert isinstance(whole, nn.Embedding)
-    before = whole.weight.requires_grad
-    whole.requires_grad_(not frozen)
+    before = [table.weight.requires_grad for table in tables]
+    for table in tables:
+        table.requires_grad_(not frozen)
     rows = None
     if not (frozen or model.config.is_encoder_decoder or _is_shared(model, whole)):
         used = torch.from_numpy(np.union1d(data.input_ids, [pad_id]).astype(np.int64))
@@ -65,7 +69,8 @@ def word_embeddings(
             model.set_input_embeddings(whole)
             with torch.no_grad():
                 whole.weight[rows.used] = rows.weight
-        whole.requires_grad_(before)
+        for table, needed in zip(tables, before, strict=True):
+            table.requires_grad_(needed)
 
 
 def _is_shared(model: PreTrainedModel, table: nn.Embedding) -> bool:

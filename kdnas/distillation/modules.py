@@ -55,6 +55,13 @@ def outputs_a_token(model: PreTrainedModel) -> int:
     return 1 if head is None else len(cast(nn.Linear, head).weight)
 
 
+def readers_of(model: PreTrainedModel) -> list[nn.Embedding]:
+    """The word embeddings that a model's stacks read tokens with; they may be one table."""
+    two = model.config.is_encoder_decoder
+    stacks = (model.get_encoder(), model.get_decoder()) if two else (model,)
+    return [stack.get_input_embeddings() for stack in stacks]
+
+
 def can_pack(model: PreTrainedModel) -> bool:
     """Whether attention can be over packed tokens: it goes through transformers' interface."""
     return bool(model._supports_attention_backend)  # of no model with a decoder

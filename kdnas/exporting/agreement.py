@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from kdnas.distillation.generation import generate, writing_by
+from kdnas.distillation.generation import generate
+from kdnas.distillation.modules import readers_of
 from kdnas.errors import KdnasError
 from kdnas.evaluation.scores import write_in_onnx
 from kdnas.measure.latency import generates
@@ -20,6 +21,7 @@ from kdnas.measure.quiet import computing
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import EncodedExamples
 from kdnas.tasks.encode import padding_id
+from kdnas.tasks.sequences.generate import writing_by
 from kdnas.tasks.sequences.greedy import greedy_config
 
 # Of logits, as a share of the largest where that is above 1.
@@ -98,7 +100,8 @@ def random_inputs(
                 inputs["token_type_ids"] = rng.integers(0, kinds, mask.shape) * mask
             if generates(model):
                 read = batch, min(longest, WRITTEN[turn % len(WRITTEN)])
-                inputs["decoder_input_ids"] = _but(pad, rng.integers(0, config.vocab_size, read))
+                words = len(readers_of(model)[-1].weight)  # Marian's may be others than its sources
+                inputs["decoder_input_ids"] = _but(pad, rng.integers(0, words, read))
             yield inputs
 
 

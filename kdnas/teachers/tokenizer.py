@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.config.options.base import MOST_TOKENS
+from kdnas.distillation.modules import readers_of
 from kdnas.errors import KdnasError
 from kdnas.space import family_of
 from kdnas.space.families import SIDES, Place
@@ -113,7 +114,7 @@ def _resize(model: Any, size: int) -> None:
             part.resize_token_embeddings(size, mean_resizing=False)
         return
     head, own = model.get_output_embeddings(), None
-    if head is not None and all(head.weight is not e.weight for e in _embeddings(model)):
+    if head is not None and all(head.weight is not e.weight for e in readers_of(model)):
         own = head.weight
     model.resize_token_embeddings(size, mean_resizing=False)
     apart = not getattr(model.config, "share_encoder_decoder_embeddings", True)
@@ -124,17 +125,10 @@ def _resize(model: Any, size: int) -> None:
         model.get_output_embeddings().weight = nn.Parameter(torch.cat([own, more]))
 
 
-def _embeddings(model: Any) -> list[nn.Embedding]:
-    """Those that a model's stacks read tokens with; they may be one."""
-    two = model.config.is_encoder_decoder
-    stacks = (model.get_encoder(), model.get_decoder()) if two else (model,)
-    return [stack.get_input_embeddings() for stack in stacks]
-
-
 def _tables(model: Any, size: int) -> Iterator[Tensor]:
     """Embeddings and head: whatever has a row for each of so many tokens."""
     head = model.get_output_embeddings()
-    for module in (*_embeddings(model), *([] if head is None else [head])):
+    for module in (*readers_of(model), *([] if head is None else [head])):
         yield from (table for table in module.parameters() if len(table) == size)
     bias = getattr(model, "final_logits_bias", None)
     if bias is not None and bias.shape[1] == size:

@@ -46,3 +46,18 @@ def test_tables_of_two_stacks_stay_apart(model_type: str, changes: dict[str, Any
     with word_embeddings(model, data, PAD):
         pass
     assert {name: id(part) for name, part in model.named_parameters()} == before
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes"),
+    [("marian", {"share_encoder_decoder_embeddings": False}), ("encoder-decoder", {})],
+)
+def test_the_tables_of_both_stacks_are_frozen(model_type: str, changes: dict[str, Any]) -> None:
+    model = tiny_pair(model_type, **changes)
+    tables = [stack.get_input_embeddings() for stack in (model.get_encoder(), model.get_decoder())]
+    assert tables[0].weight is not tables[1].weight
+    tables[0].weight.requires_grad_(False)
+    for frozen in (True, False):
+        with word_embeddings(model, pair_data(), PAD, frozen=frozen):
+            assert [table.weight.requires_grad for table in tables] == [not frozen] * 2
+        assert [table.weight.requires_grad for table in tables] == [False, True]

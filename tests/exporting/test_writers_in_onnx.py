@@ -20,16 +20,17 @@ from support.tiny_pairs import (
 )
 from transformers import PreTrainedModel
 
-from kdnas.distillation.generation import generate, writing_by
+from kdnas.distillation.generation import generate
 from kdnas.errors import KdnasError
 from kdnas.evaluation.scores import write_in_onnx
-from kdnas.exporting.agreement import TOLERANCE, check_agreement, check_texts
+from kdnas.exporting.agreement import TOLERANCE, check_agreement, check_texts, random_inputs
 from kdnas.exporting.onnx import quantise
 from kdnas.measure import InTorch, LatencySettings, measure_latency
 from kdnas.measure.onnx import in_onnx, open_onnx, to_onnx
 from kdnas.measure.onnx_graphs import cache_names, onnx_files
 from kdnas.measure.onnx_sessions import Writer
 from kdnas.runtime.device import Runtime
+from kdnas.tasks.sequences.generate import writing_by
 from kdnas.tasks.sequences.greedy import GreedyRules, greedy_config, greedy_rules
 
 # An export of the three graphs takes three seconds a family.
@@ -218,3 +219,14 @@ def test_golden_rules() -> None:
     assert rules.choose(logits.copy(), np.array([[5, 8]])).tolist() == [7]
     assert rules.choose(logits.copy(), np.array([[5, 7, 8, 5]])).tolist() == [4]
     assert pair_config("bart").decoder_start_token_id == 2
+
+
+def test_a_decoder_reads_tokens_of_its_own_vocabulary() -> None:
+    """As that of a Marian with two vocabularies, the second of them the smaller one."""
+    apart = {"share_encoder_decoder_embeddings": False, "decoder_vocab_size": 40}
+    model, most = tiny_pair("marian", **apart), {"input_ids": 0, "decoder_input_ids": 0}
+    for inputs in random_inputs(model, ("input_ids", "attention_mask"), 48):
+        with torch.inference_mode():
+            model(**{name: torch.from_numpy(ids) for name, ids in inputs.items()})
+        most = {name: max(found, inputs[name].max()) for name, found in most.items()}
+    assert most["decoder_input_ids"] == 39 and most["input_ids"] > 90
