@@ -66,9 +66,11 @@ def read_shape(value: object) -> Shape:
     for name in (HEADS, NEURONS):
         if DECODERS[name] in found and name not in found:
             raise _wrong(value, f"{DECODERS[name]} stands alone; give {name}, too")
-    for name in (LAYERS, DECODERS[LAYERS]):
-        if found.get(name) == ALL:
-            del found[name]
+    if found.get(LAYERS) == ALL:
+        del found[LAYERS]
+    # A decoder that is left out is as deep beside its encoder as the teacher's: here it is whole.
+    if LAYERS not in found and found.get(DECODERS[LAYERS]) == ALL:
+        del found[DECODERS[LAYERS]]
     return {name: found[name] for name in KNOWN if name in found}
 
 

@@ -14,6 +14,7 @@ from kdnas.config import nearest
 from kdnas.config.assistants import shape_in
 from kdnas.config.shape import (
     ACTIVATION,
+    ALL,
     DECODERS,
     EMBEDDINGS,
     HALF,
@@ -177,7 +178,7 @@ def _check_sizes(given: Shape, space: SearchSpace) -> None:
     whole = {EMBEDDINGS: space.own_embeddings, **space.teacher.values}
     for name, told in TOLD.items():
         value, most = given.get(name, 0), int(whole[name])
-        if value != HALF and int(value) > most:
+        if value not in (HALF, ALL) and int(value) > most:
             what = f"{told.format(value)} more than the teacher's {most}"
             raise _wrong(given, what, f"give 1 to {most}")
     size, own = given.get(HEAD_SIZE), space.teacher.own_head_size
@@ -209,6 +210,8 @@ def _layers(given: Shape, space: SearchSpace, field: str) -> int:
     most = int(space.teacher.values[field])
     if given.get(field) == HALF:
         return math.ceil(most / 2)
+    if given.get(field) == ALL:
+        return most
     if field in given or LAYERS not in given or field == LAYERS:
         return int(given.get(field, most))
     whole = space.teacher.num_hidden_layers

@@ -53,6 +53,9 @@ LAYERS, WIDTH = "num_hidden_layers", "hidden_size"
             (LAYERS, 64, 8, 64, "relu", 1, 4, 32),
         ),
         ("allx64-h8+4", "allx64-h8+4", (None, 64, 8, None, None, None, 4)),
+        ("6+allx256", "6+allx256", {LAYERS: 6, WIDTH: 256, "num_decoder_layers": "all"}),
+        ("half+all", "half+all", {LAYERS: "half", "num_decoder_layers": "all"}),
+        ("all+allx64", "allx64", {WIDTH: 64}),
         ("6+x256", None, "expected LAYERSxWIDTH, such as 6x256"),
         ("6+0x256", None, "6+0x256: 0 decoder layers are less than 1; give 1 or more"),
         (

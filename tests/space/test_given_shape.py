@@ -96,6 +96,9 @@ PAIR = Architecture(6, 8, 512, 2048, "relu", 6)
         (PAIR, "6+2x256", "6+2x256 h4 f1024 relu"),
         (PAIR, "half", "3+3x512 h8 f2048 relu"),
         (PAIR, "all+1", "6+1x512 h8 f2048 relu"),
+        (PAIR, "2+all", "2+6x512 h8 f2048 relu"),
+        (Architecture(12, 8, 512, 2048, "relu", 6), "half+all", "6+6x512 h8 f2048 relu"),
+        (PAIR, "all+all", "6+6x512 h8 f2048 relu"),
         (PAIR, "3+halfx256-h8+4-f512+256", "3+3x256 h8+4 f512+256 relu"),
         (Architecture(12, 8, 512, 2048, "relu", 6), "4x256", "4+2x256 h4 f1024 relu"),
         (
@@ -118,6 +121,8 @@ def test_a_decoder_is_in_the_teachers_proportions(
         ("bart", "0+1x16", "0+1x16: no encoder-decoder is without layers; give 1 or more"),
         ("t5", "1+2x32", "a decoder of 2 layers is deeper than its encoder of 1, with which"),
         ("t5", "4+2x32-f64+32", "decoders of t5 have the intermediate_size of encoders; leave"),
+        ("t5", "1+all", "a decoder of 3 layers is deeper than its encoder of 1, with which"),
+        ("bert", "2+all", "the teacher has no decoder; leave what is behind + out"),
         ("bert", "2+2x32", "the teacher has no decoder; leave what is behind + out"),
     ],
 )
