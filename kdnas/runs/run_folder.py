@@ -230,8 +230,16 @@ class Run:
 
 
 def resolve(settings: Settings) -> Settings:
-    """Settings with absolute paths, which mean the same from any folder and in any shell."""
-    data_dir, task = settings.data_dir or os.environ.get("KDNAS_DATA_DIR"), settings.task
+    """What a command begins with: absolute paths, and KDNAS_DATA_DIR where no data are named."""
+    data_dir = settings.data_dir or os.environ.get("KDNAS_DATA_DIR")
+    return with_absolute_paths(
+        settings.model_copy(update={"data_dir": Path(data_dir) if data_dir else None})
+    )
+
+
+def with_absolute_paths(settings: Settings) -> Settings:
+    """Settings that mean the same from any folder and in any shell."""
+    data_dir, task = settings.data_dir, settings.task
     said = settings.teacher_predictions
     named = said.name.partition(".")[0] if said else settings.teacher
     teacher_name = Path(named).name if named else "minilm"
@@ -248,7 +256,7 @@ def resolve(settings: Settings) -> Settings:
         "learn_from": ",".join(earlier) or None,
         "assistants": absolute_assistants(settings.assistants),
         "storage": storage_url.absolute(settings.storage) if settings.storage else None,
-        "data_dir": Path(data_dir).expanduser().resolve() if data_dir else None,
+        "data_dir": data_dir.expanduser().resolve() if data_dir else None,
         "teacher_predictions": said.expanduser().resolve() if said else None,
         "out": out.expanduser().resolve(),
     }
@@ -326,7 +334,7 @@ def _refuse_fixed(ours: Settings, theirs: Settings, folder: Path) -> None:
     """Refuses a change that would make another run of it."""
     # The folder may have been moved, and where a study is read from may hold a password.
     free = {*CHANGEABLE, *OF_FULL_KD, *OF_THE_TEACHER, *OF_SCORING, "out", "storage"}
-    resolved = resolve(ours)
+    resolved = with_absolute_paths(ours)
     by = "" if ours.recipe == theirs.recipe else f" (recipe {ours.recipe!r})"
     for name in Settings.model_fields:
         if name in free:

@@ -14,7 +14,7 @@ from kdnas.errors import KdnasError
 from kdnas.evaluation.early import check_data_variable
 from kdnas.files.cache import check_cache, limit_in_bytes
 from kdnas.files.checkpoints import check_checkpoint
-from kdnas.runs.run_folder import Run, absolute_assistants, resolve
+from kdnas.runs.run_folder import Run, absolute_assistants, resolve, with_absolute_paths
 from kdnas.runs.tracking import check_tracker
 from kdnas.runtime.shown import shown
 from kdnas.tasks import DEFAULT_TASK, TaskData, load_data, load_spec
@@ -29,15 +29,23 @@ _read: dict[tuple[object, ...], TaskData] = {}
 
 
 def check_settings(settings: Settings) -> None:
-    """Raises KdnasError where a search with these settings would be refused for what it reads."""
-    settings = resolve(settings)
+    """Raises KdnasError where a new run with these settings would be refused for what it reads."""
+    check_data_variable()
+    check_begun(resolve(settings))
+
+
+def check_begun(settings: Settings) -> None:
+    """Raises KdnasError where a run that has begun would be refused for what it reads.
+
+    KDNAS_DATA_DIR is none of that: the run has its data from where it began with them.
+    """
+    settings = with_absolute_paths(settings)
     limit_in_bytes(settings.cache_limit)
     check_tracker(settings.track)
     check_cache()
     for name in (settings.teacher, settings.student_base, settings.general_teacher):
         if name:
             check_checkpoint(name)
-    check_data_variable()
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
     check_class_weights(spec, settings.class_weights)
     if settings.teacher_predictions:
@@ -55,7 +63,7 @@ def open_to_resume(
     """A run that is to go on with changes to its settings; `finish`: with no further candidate.
 
     Raises:
-        KdnasError: As of `Run.open` and `check_settings`; or `finish` stands beside a new total.
+        KdnasError: As of `Run.open` and `check_begun`; or `finish` stands beside a new total.
     """
     for name in ("trials", "budget") if finish else ():
         if changes.get(name) is not None:
@@ -64,7 +72,7 @@ def open_to_resume(
     now = run.settings
     if (now.recipe, now.stages) != (before.recipe, before.stages):  # as a new run by that recipe
         run.settings = with_type_defaults(now, load_spec(now.task or DEFAULT_TASK, now.tasks))
-    check_settings(run.settings)
+    check_begun(run.settings)
     return run
 
 

@@ -15,11 +15,13 @@ from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.evaluation.early import check_model, check_tasks
 from kdnas.files.checkpoints import check_checkpoint, is_local
+from kdnas.runs.run_folder import Run
 from kdnas.tasks import TaskData
 from kdnas.workflow.preparing import early
 from kdnas.workflow.preparing.early import (
     check_choice,
     check_settings,
+    open_to_resume,
     task_data,
 )
 
@@ -110,6 +112,19 @@ def test_a_variable_that_names_no_folder(monkeypatch: pytest.MonkeyPatch) -> Non
     for check in (check_settings, check_tasks):
         with pytest.raises(KdnasError, match=r"invalid KDNAS_DATA_DIR '/nowhere\\x1b'"):
             check(Settings(task="mrpc"))
+
+
+def test_a_run_that_began_on_the_hub_goes_on_with_it_in_any_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Run.create(Settings(task="mrpc", out=tmp_path / "run")).folder
+    (tmp_path / "others").mkdir()  # without this task's data
+    for variable in ("/nowhere", str(tmp_path / "others")):
+        monkeypatch.setenv("KDNAS_DATA_DIR", variable)
+        assert open_to_resume(folder).settings.data_dir is None
+        assert open_to_resume(folder, final_seeds=2).settings.data_dir is None
+        with pytest.raises(KdnasError, match=r"KDNAS_DATA_DIR|/others"):
+            check_settings(Settings(task="mrpc"))
 
 
 def test_a_folder_that_is_gone_is_no_hub_id(
