@@ -122,7 +122,7 @@ def _without_recipe(values: dict[str, Any]) -> dict[str, Any]:
         old = find_recipe(values["recipe"])
     except KdnasError:  # its file is gone
         return left
-    alone = validated(old.overlay)
+    alone = validated({**old.overlay, "corpus": values.get("corpus")})  # which its stages may need
     together = validated(_without_plain(values) if values["stages"] else values)
     set_by_it = {key for key in old.settings if getattr(alone, key) == getattr(together, key)}
     return _without(set_by_it, left)
