@@ -44,7 +44,8 @@ def within_time(prepared: Prepared, study: Study) -> Prepared:
         return prepared
     context = with_share(context, share)
     settings = context.settings
-    say(f"full KD: {share:.0%} of the recipe's epochs, to end within --budget {settings.budget}")
+    within = f"to end within --budget {settings.budget} (a longer one allows more)"
+    say(f"full KD: {share:.0%} of the recipe's epochs, {within}")
     full = cache(
         lambda recipe: replace(prepared.full(recipe), settings=settings_of(settings, recipe))
     )
