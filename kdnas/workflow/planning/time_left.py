@@ -8,6 +8,7 @@ from functools import cache
 from optuna.study import Study
 
 from kdnas.config import Settings, settings_of
+from kdnas.files.artifact import key_of
 from kdnas.recipes.stages import longer, longer_for
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
@@ -72,6 +73,8 @@ def _share(context: Context) -> float:
     needed, left = context.time.expected(DISTIL), context.time.left
     free = left - context.time.expected("report")
     own = context.settings.epochs_share
+    if left <= 0 and key_of(context.run.folder / "student") is not None:
+        return own  # who has a student trained again asks for more than the budget, which is over
     fixed = context.time.expected(DISTIL, of=OF_THE_TEACHER)  # however few epochs there are
     if needed <= max(free, fixed):
         return own

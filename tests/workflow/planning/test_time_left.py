@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from kdnas.config import load_settings
+from kdnas.files.artifact import json_artifact
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runs.time_budget import TimeBudget
@@ -28,6 +29,17 @@ def test_what_the_teacher_writes_takes_as_long_for_fewer_epochs(
     plan = Plan([Step("distil student", "", parts, "student")])
     budget = TimeBudget(3600.0, lambda: 3600.0 - left, plan)
     context = replace(open_context(make_run(budget="1h")), time=budget)
+    assert _share(context) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(("left", "share"), [(9.0, LEAST_SHARE), (-9.0, 1.0)])
+def test_a_student_trained_again_after_its_budget_has_all_epochs(
+    make_run: Callable[..., Run], left: float, share: float
+) -> None:
+    plan = Plan([Step("distil student", "", {"task": 100.0}, "student")])
+    budget = TimeBudget(3600.0, lambda: 3600.0 - left, plan)
+    context = replace(open_context(make_run(budget="1h")), time=budget)
+    json_artifact(context.run.folder / "student", {}).write("trained before")
     assert _share(context) == pytest.approx(share)
 
 
