@@ -126,6 +126,12 @@ def content_of(path: Path) -> dict[str, Any] | None:
     return _listed(path, "files")
 
 
+def outdate(path: Path) -> None:
+    """Takes from an artifact what it is the result of: it stays, until it is made anew."""
+    known: dict[str, Any] = read_json(manifest_of(path)) or {}
+    write_json(manifest_of(path), {**known, "key": {"outdated": known.get("key")}})
+
+
 def damage(path: Path) -> str | None:
     """What is wrong with an artifact's files, in words; None where nothing is.
 

@@ -175,6 +175,11 @@ class Plan:
         self._count()
         self.running = [one for one in self.running if one is not step]
 
+    def settle(self, names: Collection[str]) -> None:
+        """Notes that steps are over, those among them that were not needed."""
+        for step in self.steps:
+            step.done = step.done or (step.name in names and not self._runs(step))
+
     def rescale(self, kind: str, factor: float, but: Collection[str] = ()) -> None:
         """Corrects the estimates of a kind of steps, `but` of some names, that have not begun."""
         for step in self.steps:

@@ -56,6 +56,7 @@ from kdnas.workflow.planning.trainings import (
     report_before,
     trained_in_full,
 )
+from kdnas.workflow.preparing.epochs_left import as_trained
 from kdnas.workflow.preparing.inputs import (
     Inputs,
     check_changes,
@@ -70,7 +71,7 @@ from kdnas.workflow.preparing.inputs import (
     read_inputs,
 )
 from kdnas.workflow.preparing.prepare import Prepared, prepare
-from kdnas.workflow.preparing.pruned import drop_outdated, home_of_pruned, measure_pruning
+from kdnas.workflow.preparing.pruned import home_of_pruned, measure_pruning, outdate_trained
 from kdnas.workflow.preparing.run_space import asked_candidates
 from kdnas.workflow.preparing.trials_spent import trials_left, with_expected_trials
 from kdnas.workflow.remember import remember_finalists
@@ -224,9 +225,9 @@ def _asked_trainings(context: Context, inputs: Inputs, *, finish: bool) -> list[
     found = list[Training]()
     if context.settings.searches:
         most = most_finalists(context, inputs.space, finish=finish)
-        over = finish or not trials_left(context, space=inputs.space)
-        chosen = expected_finalists(context) if over else ()
-        return trained_in_full(context, context.run.folder, most=most, chosen=chosen)
+        over, own = finish or not trials_left(context, space=inputs.space), as_trained(context)
+        chosen = expected_finalists(own) if over else ()
+        return trained_in_full(own, context.run.folder, most=most, chosen=chosen)
     for candidate in asked_candidates(inputs.space):
         check_assistants(context, inputs, candidate)
         home = home_of_pruned(context, candidate.pruning)
@@ -262,7 +263,7 @@ def deliver(
     """
     context, pruned = prepared.context, prepared.mini.pruned
     if pruned and winner.candidate.pruning.after:  # of a student that is trained now
-        drop_outdated(context, pruned, winner.candidate.pruning, home)
+        outdate_trained(context, pruned, winner.candidate.pruning, home)
         measure_pruning(context, pruned, winner.candidate.pruning)
     student = checkpoint_of(context, winner, home)
     trained = train_students(prepared, winner, student, random, home, speedup)

@@ -43,6 +43,15 @@ def work(plan: Plan, clock: Clock, name: str, slow: float, part: str, slices: in
         step.reach(part, (i + 1) / slices)
 
 
+def test_steps_that_were_not_needed_take_no_time(clock: Clock) -> None:
+    plan = plan_of(clock)
+    plan.begin("search")
+    plan.settle({"search", "distil student"})
+    assert [step.done for step in plan.steps] == [True, False, True, False], "one runs"
+    plan.end(plan.steps[1])
+    assert plan.seconds_left == 300
+
+
 def test_the_time_left_is_that_of_all_steps(clock: Clock) -> None:
     plan = plan_of(clock)
     assert plan.seconds_left == plan.first == 1150

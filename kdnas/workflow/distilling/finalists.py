@@ -34,6 +34,7 @@ from kdnas.workflow.distilling.choose import (
     held_out_score,
     is_clearly_better,
 )
+from kdnas.workflow.distilling.distil import finalist_step, step_name
 from kdnas.workflow.distilling.held_out_agreement import agreement_of, can_agree
 from kdnas.workflow.distilling.measure import Control
 from kdnas.workflow.distilling.train_students import controls_beside
@@ -83,6 +84,8 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     _put_in_place(context, winner)
     context.run.step("finalists", {}).write([one.model_dump(mode="json") for one in scored])
     all_found(context, study).write(len(found))
+    planned = (step_name(context.run, finalist_step(i), home / "student") for i in range(count))
+    context.time.plan.settle({*planned})
     return winner
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from kdnas.files.artifact import content_of, key_of
+from kdnas.files.artifact import content_of, key_of, outdate
 from kdnas.measure import LatencySettings
 from kdnas.recipes.stages import in_standard_units
 from kdnas.runs.context import Context
@@ -90,11 +90,14 @@ def measure_pruning(context: Context, students: PrunedStudents, pruning: Pruning
         students.counts(pruning)
 
 
-def drop_outdated(context: Context, students: PrunedStudents, pruning: Pruning, home: Path) -> None:
-    """Removes what was trained of another student than the one that is pruned further now.
+def outdate_trained(
+    context: Context, students: PrunedStudents, pruning: Pruning, home: Path
+) -> None:
+    """Has students trained again that are pruned from another student than the one there is now.
 
     That is another one once it was trained by another recipe, or another of its seeds counts: what
-    is left of it differs, and so does where its training begins. `home` has the report.
+    is left of it differs, and so does where a training begins. Those that there are stay until
+    others take their places. `home` has the report.
     """
     if not students.is_outdated(pruning):
         return
@@ -102,7 +105,7 @@ def drop_outdated(context: Context, students: PrunedStudents, pruning: Pruning, 
     for file in (*home.glob("student"), *home.glob("controls/*"), *home.glob("seeds/*/*")):
         params = (key_of(file) or {}).get("candidate", {})
         if Pruning.from_params(params).after:
-            shutil.rmtree(file)
+            outdate(file)
     shutil.rmtree(context.run.folder / "work", ignore_errors=True)
 
 

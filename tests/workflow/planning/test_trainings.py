@@ -18,10 +18,12 @@ from kdnas.students.checkpoint import student_artifact
 from kdnas.study.attributes import UNITS
 from kdnas.study.winner import Winner
 from kdnas.workflow.distilling.finalists import all_found, expected_finalists, place_of_finalist
-from kdnas.workflow.pipeline import plan_search
+from kdnas.workflow.pipeline import _asked_trainings, plan_search
 from kdnas.workflow.planning.trainings import FINALIST, Kind, most_finalists, trained_in_full
+from kdnas.workflow.preparing.epochs_left import as_trained, share_of
 from kdnas.workflow.preparing.inputs import load_given_teacher
 from kdnas.workflow.preparing.records import record_of
+from kdnas.workflow.preparing.trials_spent import search_end
 
 
 def test_finalists_that_there_are_too_few_trials_for_are_not_to_come(
@@ -87,6 +89,21 @@ def test_finalists_that_further_trials_brought_are_planned(make_run: Callable[..
     assert _to_train(step.context) == []
 
 
+def test_finalists_of_fewer_epochs_are_known(make_run: Callable[..., Run]) -> None:
+    step = Stepwise(make_run(budget="1h", finalists=2, trials=2, random_control="off"))
+    study = step.open_study()
+    for i in range(2):
+        _add_trial(step, study, i, 0.5 - 0.1 * i)
+    context = step.context
+    share_of(context, expected_finalists(context)[0].candidate).write(0.5)
+    search_end(context).write({})
+    for winner in expected_finalists(as_trained(context)):
+        _make_student(step, winner, as_trained(context))
+    found = _asked_trainings(context, step.inputs, finish=False)
+    made = [one.step for one in found if one.is_made(as_trained(context).settings)]
+    assert made == ["distil student", "distil finalist 2"]
+
+
 def test_what_a_person_would_pick_has_layers(make_run: Callable[..., Run]) -> None:
     context = open_context(make_run())
     found = trained_in_full(context, context.run.folder)
@@ -101,10 +118,11 @@ def _add_trial(step: Stepwise, study: Study, place: int, loss: float) -> None:
     study.add_trial(create_trial(value=1 - loss, **given))
 
 
-def _make_student(step: Stepwise, winner: Winner) -> None:
+def _make_student(step: Stepwise, winner: Winner, context: Context | None = None) -> None:
     """A finalist's checkpoint, of no training, where the run would have it."""
-    place = place_of_finalist(step.context, winner, True)
-    record = record_of(step.settings, winner.candidate, winner.trial)
+    context = context or step.context
+    place = place_of_finalist(context, winner, True)
+    record = record_of(context.settings, winner.candidate, winner.trial)
     given = load_given_teacher(step.context, step.inputs)
     student_artifact(place, record, given.tokenizer).write(given.model)
 

@@ -12,13 +12,14 @@ import torch
 from support.stepwise import Stepwise
 
 from kdnas.errors import MissedLimitError
+from kdnas.files.artifact import Artifact
 from kdnas.runs.run_folder import Run
 from kdnas.space import Candidate, PrunedArchitecture, Pruning
 from kdnas.space.pruning import gradually
 from kdnas.students.build import build_student
-from kdnas.students.checkpoint import student_artifact
+from kdnas.students.checkpoint import load_student, student_artifact
 from kdnas.students.pruning.speed import LatencyTable, neuron_levels
-from kdnas.workflow.preparing.pruned import drop_outdated, pruned_students
+from kdnas.workflow.preparing.pruned import outdate_trained, pruned_students
 
 ASKED = (1.3, 2.0)
 TABLE = LatencyTable(
@@ -48,7 +49,9 @@ def neurons_of_second(steps: Stepwise) -> set[int]:
     return {int(neuron) for layer in kept.neurons for neuron in layer}
 
 
-def test_what_was_trained_of_an_earlier_student_goes(make_run: Callable[..., Run]) -> None:
+def test_what_was_trained_of_an_earlier_student_is_trained_again(
+    make_run: Callable[..., Run],
+) -> None:
     """What is pruned from a student begins with what is left of it."""
     steps = Stepwise(make_run(teacher_as_is=True, pruned="magnitude", speedups=ASKED))
     second, home = gradually("magnitude", ASKED)[1], steps.run.folder
@@ -56,18 +59,21 @@ def test_what_was_trained_of_an_earlier_student_goes(make_run: Callable[..., Run
     own = {"student": second, "controls/fine-tuned": second, "seeds/1/student": second}
     train_first(steps, 0.01)
     neurons_of_second(steps)
+    kept = dict[str, Artifact[Any]]()
     meter: Any = None
     for scale in (None, 100.0):  # as it was, and trained again
         if scale:
             train_first(steps, scale)
         for name, pruning in {**own, "controls/by-magnitude": by_magnitude}.items():
             key = {"candidate": Candidate(steps.space.teacher, pruning=pruning).params}
-            student_artifact(home / name, key, steps.data.tokenizer).write(steps.teacher.model)
+            kept[name] = student_artifact(home / name, key, steps.data.tokenizer)
+            kept[name].write(steps.teacher.model)
         work.mkdir(parents=True, exist_ok=True)
         made = pruned_students(steps.context, steps.inputs, steps.teacher, meter)
-        drop_outdated(steps.context, made, second, home)
-        assert [(home / name).exists() for name in own] == [not scale] * 3
-        assert work.exists() == (not scale) and (home / "controls" / "by-magnitude").exists()
+        outdate_trained(steps.context, made, second, home)
+        assert [kept[name].done() for name in own] == [not scale] * 3
+        assert work.exists() == (not scale) and kept["controls/by-magnitude"].done()
+        assert all(load_student(home / name) for name in kept), "until others take their places"
 
 
 def test_of_a_student_that_was_trained_again_others_go_first(make_run: Callable[..., Run]) -> None:
