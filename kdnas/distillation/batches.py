@@ -182,14 +182,21 @@ def padded(length: int, multiple: int = PAD_MULTIPLE) -> int:
 
 
 def collate(
-    data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 1, *, even: int = 0
+    data: EncodedExamples,
+    indices: Indices,
+    pad_id: int,
+    stride: int = 1,
+    *,
+    even: int = 0,
+    fill: bool = True,
 ) -> Batch:
     """Pads examples on the right to a common multiple of 16 tokens, of 8 for a decoder.
 
     Hidden states are compared at every `stride`-th token; where that starts differs by batch.
 
     Batches whose shapes are to be among few are padded to `even` tokens, their packed rows are
-    rounded up, and at most an eighth fewer hidden states, evenly spread, are compared.
+    rounded up, and at most an eighth fewer hidden states, evenly spread, are compared. Without
+    `fill`, attention is over the examples alone, as suits batches that are not trained on.
     """
     task = TASK_TYPES[data.task_type]
     lengths = data.offsets[indices + 1] - data.offsets[indices]
@@ -211,7 +218,7 @@ def collate(
     labels = None
     if data.labels is not None:
         labels = task.collate_labels(data.labels[ragged_rows(data.unit_offsets, indices)])
-    packing, start = Packing.of(mask, even=bool(even)), int(indices.sum())
+    packing, start = Packing.of(mask, even=bool(even), fill=fill), int(indices.sum())
     sample: slice | Indices = slice(start % stride, None, stride)
     if even:
         chosen = even_sample(len(packing.cells), stride)
@@ -250,7 +257,7 @@ def batches_once(
     """The data once, by length, on a device; ends on Ctrl-C. See `forward_tokens`."""
     for indices in plan_once(data.sizes, forward_tokens(device, outputs)):
         check()
-        yield collate(data, indices, pad_id).to(device)
+        yield collate(data, indices, pad_id, fill=False).to(device)
 
 
 def _even_batches(

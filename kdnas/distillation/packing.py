@@ -42,7 +42,7 @@ class Packing:
         count: Real tokens.
         cells: Shape (packed rows,): the padded cell of each packed row; fill rows have cell 0.
         rows: Shape (blocks * length,): the packed row of each padded cell; blocks are the batch's
-            examples and as much fill as makes them a multiple of 8.
+            examples and, where it is trained on, as much fill as makes them a multiple of 8.
         bias: Shape (blocks, 1, length): 0 for real tokens, a very negative number for padding.
         starts: Shape (sequences + 1,), int32: where each sequence starts in the packed rows, and
             where the last one ends; fill is in sequences of its own, no longer than the examples.
@@ -61,17 +61,18 @@ class Packing:
     _within: dict[int, Tensor] = field(default_factory=dict, init=False, compare=False)
 
     @classmethod
-    def of(cls, mask: NDArray[np.bool_], *, even: bool = False) -> Packing:
+    def of(cls, mask: NDArray[np.bool_], *, even: bool = False, fill: bool = True) -> Packing:
         """The packing of a batch, given which of its cells, shape (batch, length), are real.
 
         With `even`, batches of about as many tokens have equally many packed rows and sequences.
+        Without `fill`, blocks are the examples alone: one long text takes no memory of eight.
         """
         real = np.flatnonzero(mask)
         size = even_rows(len(real) + 1) if even else _up(len(real) + 1, ROW_MULTIPLE)
         cells = np.zeros(size, dtype=np.int64)
         cells[: len(real)] = real
         batch, length = mask.shape
-        blocks = _up(batch, EXAMPLE_MULTIPLE)
+        blocks = _up(batch, EXAMPLE_MULTIPLE) if fill else batch
         rows = np.full(blocks * length, len(real), dtype=np.int64)
         rows[real] = np.arange(len(real))
         bias = np.full((blocks, 1, length), NEVER, dtype=np.float32)
@@ -265,7 +266,10 @@ def packed_attention(
     query, key, value = (packing.split_heads(x) for x in (query, key, value))
     bias = packing.bias if sliding_window is None else packing.within(sliding_window - 1)
     bias = bias.to(query.dtype)
-    attend = fused if query.device.type != "cpu" else plain
+    # On CPUs the fused kernel's backward pass is the slower one; its forward pass is not, and holds
+    # no scores of all pairs of tokens.
+    slow = query.device.type == "cpu" and torch.is_grad_enabled()
+    attend = plain if slow else fused
     return packing.join_heads(attend(query, key, value, bias, scale, dropout), heads), None
 
 
@@ -286,7 +290,7 @@ def _varlen() -> Callable[..., Any] | None:
 
 
 def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, dropout: float) -> Tensor:
-    """Attention as matrix products: on CPUs the fused kernel's backward pass is the slower one.
+    """Attention as matrix products.
 
     Of shape (blocks * heads, length, head size) each; the bias, shape (blocks, 1, length) or
     (blocks, length, length), is added to the scores.

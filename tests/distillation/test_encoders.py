@@ -13,7 +13,7 @@ import torch
 from support.ragged import PAD, model_of, ragged_data
 from transformers import PreTrainedModel
 
-from kdnas.distillation.batches import Batch, collate
+from kdnas.distillation.batches import Batch, batches_once, collate
 from kdnas.distillation.embedding_rows import word_embeddings
 from kdnas.distillation.forward import forward
 from kdnas.distillation.modules import encoder_of
@@ -71,6 +71,21 @@ def test_every_family_says_and_learns_what_plain_transformers_does(
     for name, gradient in expected.items():
         atol = 1e-4 * float(gradient.abs().max()) + 2e-3
         torch.testing.assert_close(found[name], gradient, atol=atol, rtol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_every_family_says_the_same_of_batches_that_are_not_trained_on(
+    family: str, make_teacher: Callable[..., Path], data: EncodedExamples
+) -> None:
+    model = model_of(make_teacher(family))
+    for rows in (data, data.take(np.array([4]))):
+        [batch] = batches_once(rows, PAD, torch.device("cpu"))
+        hidden, logits = usual(model, batch)
+        said = forward(model, batch, everything(hidden))
+        for layer, theirs in enumerate(hidden):
+            torch.testing.assert_close(said.hidden(layer), theirs, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(said.logits, logits, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from kdnas.distillation.packing import (
     EXAMPLE_MULTIPLE,
@@ -11,10 +14,24 @@ from kdnas.distillation.packing import (
     even_rows,
     even_sample,
     fused,
+    packed_attention,
     plain,
 )
 
 MASK = np.arange(16) < np.array([[3], [16], [7]])
+
+
+class Largest(TorchDispatchMode):
+    """Notes the bytes of the largest tensor that is made."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for one in made if isinstance(made, tuple) else (made,):
+            if isinstance(one, torch.Tensor):
+                self.bytes = max(self.bytes, one.untyped_storage().nbytes())
+        return made
 
 
 def test_packing_keeps_real_tokens_and_their_order() -> None:
@@ -68,6 +85,27 @@ def test_both_ways_to_attend_agree(window: int | None) -> None:
     seen = slice(None) if window is None else slice(7, 12)
     scores = (q[4, 9] @ k[4, seen].T * 0.3).softmax(-1)
     torch.testing.assert_close(ours[4, 9], scores @ v[4, seen], atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("window", [None, 64])
+def test_one_long_text_is_read_without_the_scores_of_its_pairs_of_tokens(
+    window: int | None,
+) -> None:
+    length, heads = 1024, 12
+    packing = Packing.of(np.ones((1, length), dtype=bool), fill=False)
+    assert packing.bias.shape == (1, 1, length)
+    rows = len(packing.cells)
+    q, k, v = torch.randn(3, 1, heads, rows, 16, generator=torch.Generator().manual_seed(0))
+    with Largest() as largest:
+        given = {"packing": packing, "sliding_window": window}
+        said, _ = packed_attention(torch.nn.Module(), q, k, v, None, **given)
+    # A window is one bias for all heads, made from places of eight bytes.
+    assert largest.bytes <= (8 * length**2 if window else 8 * q.nbytes)
+    far = (torch.arange(length)[:, None] - torch.arange(length)).abs() >= (window or length)
+    scores = (q[0, :, :length] @ k[0, :, :length].mT / 4).masked_fill(far, -torch.inf)
+    expected = (scores.softmax(-1) @ v[0, :, :length]).transpose(0, 1)
+    torch.testing.assert_close(said[0, :length], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_rows_of_even_packings_are_few() -> None:
