@@ -26,10 +26,11 @@ from kdnas.evaluation.tuning import Outcome, Point, Tuner, plan
 from kdnas.files.atomic import make_writable, read_json, write_json, write_text
 from kdnas.files.locks import file_lock
 from kdnas.runs.run_folder import RUNS, resolve
-from kdnas.runs.student import finished_student, tell_unfinished
+from kdnas.runs.student import tell_unfinished
 from kdnas.runtime.console import following, say, step
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.runtime.jobs import job
+from kdnas.students.checkpoint import check_files, undamaged_student
 from kdnas.students.pruning import is_sliced, sliced
 from kdnas.tasks import DEFAULT_TASK, TASK_TYPES, EncodedExamples, TaskSpec
 from kdnas.tasks.metrics import task_score
@@ -212,11 +213,12 @@ def _check_heads(name: str, subjects: Sequence[Subject]) -> None:
 
 
 def _checkpoint_of(model: str | PathLike[str]) -> str:
-    """The checkpoint to score: a finished run's student, else what was given."""
+    """The checkpoint to score: a finished run's student, else what was given; undamaged."""
     if not (Path(model) / "config.yaml").exists():
+        check_files(fspath(model))
         return fspath(model)
     tell_unfinished(Path(model))
-    return str(finished_student(Path(model)))
+    return str(undamaged_student(Path(model)))
 
 
 def _short(name: str) -> str:

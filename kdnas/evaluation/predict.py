@@ -18,14 +18,13 @@ from kdnas.distillation.batches import PAD_MULTIPLE, padded
 from kdnas.errors import KdnasError
 from kdnas.evaluation.early import check_model
 from kdnas.evaluation.texts import Row, is_paired, rows_of, task_of
-from kdnas.files.artifact import damage, manifest_of
 from kdnas.recipes.run_data import encode_options
 from kdnas.runs.run_folder import holds_run
 from kdnas.runs.student import tell_unfinished
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.runtime.jobs import job
 from kdnas.runtime.shown import printable
-from kdnas.students.checkpoint import load_checked
+from kdnas.students.checkpoint import check_files, load_checked
 from kdnas.students.pruning import sliced
 from kdnas.tasks import Examples, TaskSpec, TaskType, encode, task_type_of
 from kdnas.tasks.encode import padding_id
@@ -219,9 +218,7 @@ def _predict_chunk(
 
 
 def _load_checkpoint(name: str) -> tuple[PreTrainedModel, Any]:
-    folder = Path(name)
-    if manifest_of(folder).exists() and (problem := damage(folder)):
-        raise KdnasError(f"{problem}; make or copy the checkpoint again")
+    check_files(name)
     config = load_config(name)
     problem, kind = getattr(config, "problem_type", None), task_type_of(config)
     check_family(name, config, kind)

@@ -63,7 +63,7 @@ def export(
         repository's address.
 
     Raises:
-        KdnasError: The student is missing or damaged, `out` is not empty or cannot be written, ONNX
+        KdnasError: No format is named, the student is missing or damaged, `out` is not empty or cannot be written, ONNX
             Runtime is missing, an ONNX file differs from PyTorch, int8 loses too much, or the hub
             refuses.
     """
@@ -102,12 +102,14 @@ def export(
 
 
 def _wanted(formats: str | Iterable[str]) -> list[str]:
-    """The formats that are named, in the order of FORMATS; KdnasError for an unknown one."""
+    """The formats that are named, in the order of FORMATS; KdnasError for an unknown one or none."""
     words = [formats] if isinstance(formats, str) else formats
     named = [name.strip() for word in words for name in word.split(",")]
     for name in named:
         if name not in FORMATS:
             raise KdnasError(f"invalid --format {name!r}{nearest(name, FORMATS)}")
+    if not named:
+        raise KdnasError(f"invalid --format, none is named: expected one or several of {', '.join(FORMATS)}")
     return [name for name in FORMATS if name in named]
 
 

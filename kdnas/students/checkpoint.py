@@ -14,7 +14,7 @@ from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from kdnas.errors import KdnasError
-from kdnas.files.artifact import Artifact, damage
+from kdnas.files.artifact import Artifact, damage, manifest_of
 from kdnas.runs.student import command_for, finished_student
 from kdnas.students.pruning import dense, sliced
 from kdnas.tasks import task_type_of
@@ -107,6 +107,36 @@ def _read(folder: Path) -> PreTrainedModel:
     return sliced(model.eval())
 
 
+def check_files(name: str) -> None:
+    """Compares the files of a checkpoint with its manifest, which those from elsewhere lack.
+
+    Args:
+        name: Hub id or folder.
+
+    Raises:
+        KdnasError: A file is missing, cut short or altered.
+    """
+    folder = Path(name)
+    if manifest_of(folder).exists() and (problem := damage(folder)):
+        raise KdnasError(f"{problem}; make or copy the checkpoint again")
+
+
+def undamaged_student(run: Path, trial: int | None = None, place: str | None = None) -> Path:
+    """The folder of a run's student, as `finished_student` finds it.
+
+    Raises:
+        KdnasError: There is none, or a file of it is missing, cut short or altered.
+    """
+    folder = finished_student(run, trial, place)
+    if problem := damage(folder):
+        raise KdnasError(problem + _made_again(run, trial))
+    return folder
+
+
+def _made_again(run: Path, trial: int | None) -> str:
+    return f"; make the student again with {command_for(run, trial)}"
+
+
 def load_checked(
     run: Path, trial: int | None = None, place: str | None = None
 ) -> tuple[PreTrainedModel, Any]:
@@ -116,10 +146,7 @@ def load_checked(
         KdnasError: There is none, a file of it is missing, cut short or altered, model or
             tokenizer do not work, or it cannot write as its generation config says.
     """
-    folder = finished_student(run, trial, place)
-    problem, again = damage(folder), f"; make the student again with {command_for(run, trial)}"
-    if problem:
-        raise KdnasError(problem + again)
+    folder, again = undamaged_student(run, trial, place), _made_again(run, trial)
     try:
         model, tokenizer = _read(folder), load_tokenizer(str(folder))
         with torch.inference_mode():

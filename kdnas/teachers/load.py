@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from pickle import UnpicklingError
 from textwrap import shorten
@@ -13,7 +14,13 @@ from typing import Any
 
 import torch
 from huggingface_hub import constants
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    MODEL_MAPPING,
+    AutoConfig,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as transformers_logging
@@ -156,7 +163,7 @@ def _tell_vocabulary(name: str, config: Any) -> None:
 def load_tokenizer(name: str) -> Any:
     """A teacher's tokenizer, set to what kdnas does with it.
 
-    It gives no token types to a model that has one kind.
+    It gives no token types to a model that reads none, or has one kind.
 
     Raises:
         KdnasError: There is none, or it comes with code.
@@ -170,9 +177,17 @@ def load_tokenizer(name: str) -> Any:
         )
     refuse_code(name, _load(get_tokenizer_config, name, "tokenizer"), "tokenizer")
     config = load_config(name)
-    one_type = getattr(config, "type_vocab_size", None) == 1
-    inputs = {"model_input_names": ["input_ids", "attention_mask"]} if one_type else {}
+    typed = _reads_types(config) and getattr(config, "type_vocab_size", None) != 1
+    inputs = {} if typed else {"model_input_names": ["input_ids", "attention_mask"]}
     return as_used(_load(AutoTokenizer.from_pretrained, name, "tokenizer", **inputs), config)
+
+
+def _reads_types(config: Any) -> bool:
+    """Whether a model, or the encoder that reads for it, takes token types."""
+    reader = config.encoder if family_of(config.model_type, config.model_type).inner else config
+    known = MODEL_MAPPING.get(type(reader), ())
+    models = known if isinstance(known, tuple) else (known,)
+    return all("token_type_ids" in signature(model.forward).parameters for model in models)
 
 
 def load_parts(name: str) -> tuple[Any, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import kdnas
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
@@ -18,6 +19,7 @@ from kdnas.evaluation.data import find_tasks
 from kdnas.evaluation.early import check_tasks
 from kdnas.evaluation.evaluate import claimed, evaluate
 from kdnas.evaluation.tuning import GRID_BATCH_SIZES, GRID_LRS, plan
+from kdnas.students.checkpoint import student_artifact
 from kdnas.tasks import load_specs
 
 
@@ -191,10 +193,17 @@ def test_the_command_prints_json_alone_and_writes_no_folder(
     assert list(found["scores"]) == ["accuracy"] and found["rows"] == {"validation": 30}
 
 
+def save_student(folder: Path, checkpoint: Path) -> None:
+    """A checkpoint as a run has its student."""
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    student_artifact(folder, {"trial": 1}, tokenizer).write(model)
+
+
 def test_a_run_stands_for_its_student(
     glue_folder: Path, make_classifier: Callable[..., Path], tmp_path: Path
 ) -> None:
-    shutil.copytree(make_classifier(("0", "1")), tmp_path / "run" / "student")
+    save_student(tmp_path / "run" / "student", make_classifier(("0", "1")))
     with pytest.raises(KdnasError, match="no config.json"):
         evaluate(tmp_path / "run", "sst2", data_dir=glue_folder)
     (tmp_path / "run" / "config.yaml").touch()
@@ -208,12 +217,26 @@ def test_a_run_stands_for_its_student(
 def test_a_run_is_scored_on_its_own_task(
     glue_folder: Path, make_classifier: Callable[..., Path], tmp_path: Path
 ) -> None:
-    shutil.copytree(make_classifier(("0", "1")), tmp_path / "student")
+    save_student(tmp_path / "student", make_classifier(("0", "1")))
     (tmp_path / "config.yaml").write_text(f"task: sst2\ndata_dir: {glue_folder}\n")
     found = evaluate(tmp_path)["tasks"]
     assert list(found) == ["sst2"] and found["sst2"]["rows"] == {"validation": 30}
     with pytest.raises(KdnasError, match="no folder for task 'sst2'"):
         evaluate(tmp_path, data_dir=tmp_path)
+
+
+def test_a_damaged_student_is_not_scored(
+    glue_folder: Path, make_classifier: Callable[..., Path], tmp_path: Path
+) -> None:
+    student = tmp_path / "run" / "student"
+    save_student(student, make_classifier(("0", "1")))
+    (tmp_path / "run" / "config.yaml").write_text(f"task: sst2\ndata_dir: {glue_folder}\n")
+    file = student / "config.json"
+    file.write_text(file.read_text().replace('"0"', '"1"'))
+    with pytest.raises(KdnasError, match=r"config.json is damaged.*kdnas.json; make the student ag"):
+        evaluate(tmp_path / "run")
+    with pytest.raises(KdnasError, match=r"config.json is damaged.*kdnas.json; make or copy"):
+        evaluate(student, "sst2", data_dir=glue_folder)
 
 
 def test_a_sample_is_scored_as_a_run_s_report_has_it(
@@ -227,7 +250,7 @@ def test_a_sample_is_scored_as_a_run_s_report_has_it(
     found = [evaluate(model, **given, **one)["tasks"]["sst2"] for one in options]
     assert all(one["rows"] == {"validation": 20} for one in found)
     assert all(one["scores"] == found[0]["scores"] for one in found)
-    shutil.copytree(model, tmp_path / "student")
+    save_student(tmp_path / "student", model)
     run = f"task: sst2\ndata_dir: {glue_folder}\nmax_eval_rows: 20\n"
     (tmp_path / "config.yaml").write_text(run)
     of_run = evaluate(tmp_path)["tasks"]["sst2"]

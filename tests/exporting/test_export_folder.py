@@ -287,6 +287,14 @@ def test_a_damaged_file_is_refused(
     assert not (run.folder / "export").exists()
 
 
+def test_an_export_of_no_format_is_refused(run: Run) -> None:
+    message = "invalid --format, none is named: expected one or several of torch, onnx, int8"
+    for push_to_hub in (None, "user/name"):
+        with pytest.raises(KdnasError, match=message):
+            export(run, [], push_to_hub=push_to_hub)
+    assert not (run.folder / "export").exists()
+
+
 def test_a_full_disk_leaves_nothing(run: Run, tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
