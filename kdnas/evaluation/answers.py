@@ -17,6 +17,8 @@ from kdnas.teachers.head import shift_outputs, to_label_units
 
 STEP = "teacher threshold"  # of a run
 OUTPUTS_STEP = "teacher outputs"  # of a run: order and unit of a head that was trained elsewhere
+# Training rows that show how the outputs of a given head belong to the labels.
+ROWS = 2000
 
 
 def threshold_of_teacher(run: Run) -> float | None:
@@ -35,6 +37,28 @@ def restore_unit(run: Run, model: PreTrainedModel) -> None:
     """Takes the unit of the labels into the head that a run was given, in place, as the run did."""
     found = read_json(run.step(OUTPUTS_STEP, {}).path) or {}
     to_label_units(model, LabelScale(*found.get("unit", UNSCALED)))
+
+
+def telling_rows(count: int, seed: int) -> NDArray[np.int64]:
+    """Which of so many training rows show how a given head's outputs belong to the labels."""
+    return np.sort(np.random.default_rng(seed).permutation(count)[:ROWS])
+
+
+def take_unit(model: PreTrainedModel, unit: LabelScale, outputs: str) -> None:
+    """Takes the unit of the labels into a head from elsewhere, in place, and says so.
+
+    Args:
+        model: With the head.
+        unit: As `unit_of` finds it on training rows.
+        outputs: What they are called.
+    """
+    if unit == UNSCALED:
+        return
+    say(
+        f"{outputs} are in another unit than the labels: on training rows a label is "
+        f"{unit.spread:g} times its output, {unit.mean:+g}; taken into its head"
+    )
+    to_label_units(model, unit)
 
 
 def keep_threshold(

@@ -9,6 +9,7 @@ from typing import Any
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
+from kdnas.evaluation.answers import telling_rows
 from kdnas.recipes.run_data import encode_evaluation, encode_options, input_length
 from kdnas.runtime.console import say
 from kdnas.tasks import (
@@ -145,6 +146,21 @@ def read_train(subject: Subject, settings: Settings) -> EncodedExamples:
 
     Raises KdnasError where there are none, or weights are asked for and the task takes none.
     """
+    encoded = subject.encode(_train_texts(subject, settings), "train")
+    return with_class_weights(encoded, subject.spec, settings.class_weights)
+
+
+def read_telling(subject: Subject, settings: Settings) -> EncodedExamples:
+    """The training examples that show how the outputs of a given head belong to the labels.
+
+    Raises KdnasError where there are none.
+    """
+    train = _train_texts(subject, settings)
+    return subject.encode(train.take(telling_rows(len(train), settings.seed)), "train")
+
+
+def _train_texts(subject: Subject, settings: Settings) -> Examples:
+    """The training examples, at most `max_train_rows` of them; KdnasError where there are none."""
     optional = subject.spec.evaluation if subject.held_out else ()
     task = load_data(
         subject.spec,
@@ -156,8 +172,7 @@ def read_train(subject: Subject, settings: Settings) -> EncodedExamples:
     train, rows = task.splits["train"], settings.max_train_rows
     if rows and rows < len(train):
         train = train.take(training_sample(train, rows, settings.seed))
-    encoded = subject.encode(train, "train")
-    return with_class_weights(encoded, subject.spec, settings.class_weights)
+    return train
 
 
 def read_tests(subject: Subject, settings: Settings) -> list[tuple[TaskSpec, str, EncodedExamples]]:

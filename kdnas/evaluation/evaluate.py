@@ -18,7 +18,15 @@ from kdnas.config.arguments import check_known
 from kdnas.config.groups import OF_EVALUATION
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
-from kdnas.evaluation.data import Subject, find_tasks, prepare, read_tests, read_train
+from kdnas.evaluation.answers import take_unit
+from kdnas.evaluation.data import (
+    Subject,
+    find_tasks,
+    prepare,
+    read_telling,
+    read_tests,
+    read_train,
+)
 from kdnas.evaluation.early import check_model, check_task_chosen, check_tasks
 from kdnas.evaluation.foresee import Foreseen, foresee
 from kdnas.evaluation.scores import baseline, scores_and_intervals
@@ -34,7 +42,8 @@ from kdnas.students.checkpoint import check_files, undamaged_student
 from kdnas.students.pruning import is_sliced, sliced
 from kdnas.tasks import DEFAULT_TASK, TASK_TYPES, EncodedExamples, TaskSpec
 from kdnas.tasks.metrics import task_score
-from kdnas.tasks.types import threshold_of
+from kdnas.tasks.types import UNSCALED, threshold_of
+from kdnas.teachers.fine_tune import scale_of
 from kdnas.teachers.load import load_config, load_teacher
 
 RESULTS = "evaluation.json"
@@ -295,7 +304,7 @@ def _evaluate_task(subject: Subject, job: _Job, result: dict[str, Any]) -> None:
     if train is not None:
         found, model = _tuned(subject, train, job, keep=bool(tests))
     else:
-        found, model = _as_it_is(subject, job.runtime)
+        found, model = _as_it_is(subject, job)
     constant = baseline(subject.spec, list(subject.splits.values()), subject.splits)
     how = {
         "tuned": subject.tuned,
@@ -326,8 +335,11 @@ def _tuned(
     return found, tuner.best_model() if keep else None
 
 
-def _as_it_is(subject: Subject, runtime: Runtime) -> tuple[dict[str, Any], PreTrainedModel]:
-    """Scores of a checkpoint with a head for the task; KdnasError where it has none."""
+def _as_it_is(subject: Subject, job: _Job) -> tuple[dict[str, Any], PreTrainedModel]:
+    """Scores of a checkpoint with a head for the task; KdnasError where it has none.
+
+    Only its unit is made that of the labels, as a search does with such a teacher.
+    """
     words, options = subject.label_map, subject.options
     scored = list(subject.splits.values())
     teacher = load_teacher(
@@ -338,8 +350,29 @@ def _as_it_is(subject: Subject, runtime: Runtime) -> tuple[dict[str, Any], PreTr
             f"{subject.model!r} lacks weights of the head that its config describes; "
             "--fine-tune trains one"
         )
+    _fit_unit(teacher.model, subject, job)
     model = sliced(teacher.model)
-    return {**_scored(subject, model, runtime), "sliced": is_sliced(model)}, model
+    return {**_scored(subject, model, job.runtime), "sliced": is_sliced(model)}, model
+
+
+def _fit_unit(model: PreTrainedModel, subject: Subject, job: _Job) -> None:
+    """Gives a head from elsewhere the unit of the labels, by training rows, where it has another.
+
+    What kdnas saved has it already, and so has a task whose labels have no scale.
+    """
+    own = hasattr(subject.config, "kdnas_task_type")
+    labelled = [data for data in subject.splits.values() if data.labels is not None]
+    if own or all(scale_of(data) == UNSCALED for data in labelled):
+        return
+    try:
+        rows = read_telling(subject, job.settings)
+    except KdnasError as error:
+        say(f"the outputs of {subject.model} are taken to be in the unit of the labels: {error}")
+        return
+    assert rows.labels is not None
+    logits = predict(model, rows, job.runtime.exact, pad_id=subject.pad_id).numpy()
+    unit = subject.spec.task_type.unit_of(logits, rows.labels)
+    take_unit(model, unit, f"the outputs of {subject.model}")
 
 
 def _scored(subject: Subject, model: PreTrainedModel, runtime: Runtime) -> dict[str, Any]:

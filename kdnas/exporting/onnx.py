@@ -24,7 +24,7 @@ from kdnas.exporting.scoring import Scores, Scoring, writing_rules
 from kdnas.measure import InTorch, LatencySettings, count_params, take_turns
 from kdnas.measure.latency import NEW_TOKENS, repeats_for
 from kdnas.measure.onnx import PACKAGES, InOnnx, input_names, open_onnx, to_onnx
-from kdnas.measure.onnx_graphs import onnx_files
+from kdnas.measure.onnx_graphs import data_file, onnx_files, written_files
 from kdnas.measure.onnx_sessions import Writer
 from kdnas.measure.quiet import computing, how_measured
 from kdnas.recipes.run_data import encode_options
@@ -137,7 +137,7 @@ def _points(settings: Settings, longest: int) -> list[tuple[int, int]]:
 
 def _remove(path: Path, rules: GreedyRules | None) -> None:
     """Removes the files of a model in ONNX."""
-    for file in onnx_files(path, writes=rules is not None):
+    for file in written_files(path, writes=rules is not None):
         file.unlink()
 
 
@@ -168,11 +168,14 @@ def _facts(
 
 def _bytes(path: Path, rules: GreedyRules | None) -> int:
     """Bytes of the files of a model in ONNX."""
-    return sum(file.stat().st_size for file in onnx_files(path, writes=rules is not None))
+    return sum(file.stat().st_size for file in written_files(path, writes=rules is not None))
 
 
 def _names(folder: Path, name: str, rules: GreedyRules | None) -> str | list[str]:
-    """A format's file below the export's folder; its files where there are several."""
+    """A format's file below the export's folder; its files where there are several.
+
+    Weights beside a file are no files of their own: a session finds them.
+    """
     files = onnx_files(folder / FILES[name], writes=rules is not None)
     found = [file.relative_to(folder).as_posix() for file in files]
     return found if len(found) > 1 else found[0]
@@ -209,7 +212,7 @@ def quantise(source: Path, target: Path) -> None:
 
     Embeddings are quantised, too: they hold most of a small student's bytes. Weights use 7 of
     their 8 bits, so that sums cannot overflow on processors without VNNI, and the score that was
-    measured here holds there.
+    measured here holds there. A source with weights beside it becomes such a file, too.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -226,6 +229,7 @@ def quantise(source: Path, target: Path) -> None:
                 per_channel=True,
                 reduce_range=True,
                 weight_type=QuantType.QInt8,
+                use_external_data_format=data_file(source).exists(),
             )
     finally:
         logging.getLogger().removeFilter(serious)

@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from kdnas.errors import KdnasError
 from kdnas.measure import InTorch, Timed
 from kdnas.measure.latency import NEW_TOKENS, generates
-from kdnas.measure.onnx_graphs import graphs_of, onnx_files
+from kdnas.measure.onnx_graphs import data_file, graphs_of, onnx_files
 from kdnas.measure.onnx_sessions import Session, Writer
 from kdnas.measure.quiet import computing
 from kdnas.tasks.sequences.greedy import GreedyRules, greedy_rules
@@ -62,7 +62,7 @@ def to_onnx(model: PreTrainedModel, path: Path, names: Sequence[str] = PLAIN_INP
     """Writes ONNX files with the named inputs, int64 (batch, length): those of `onnx_files`.
 
     A model has its task's outputs; one that writes is an encoder and a decoder with cached keys and
-    values. The folder exists; a model above 2 GB keeps its weights in files beside it.
+    values. The folder exists; a graph above 2 GB keeps its weights in a file beside it.
     """
     cpu = torch.device("cpu")
     # The tracer's warnings say little: the comparison with PyTorch decides.
@@ -72,16 +72,35 @@ def to_onnx(model: PreTrainedModel, path: Path, names: Sequence[str] = PLAIN_INP
         twin.set_attn_implementation("eager")  # plain products, which ONNX Runtime fuses
         files = onnx_files(path, writes=generates(model))
         for file, graph in zip(files, graphs_of(twin, names), strict=True):
-            torch.onnx.export(
-                graph.module.eval(),
-                tuple(graph.inputs.values()),
-                str(file),
-                input_names=list(graph.inputs),
-                output_names=list(graph.outputs),
-                dynamic_axes=dict(graph.axes),
-                opset_version=OPSET,
-                dynamo=False,
-            )
+            with tempfile.TemporaryDirectory(prefix=".onnx-", dir=file.parent) as apart:
+                made = Path(apart) / file.name
+                torch.onnx.export(
+                    graph.module.eval(),
+                    tuple(graph.inputs.values()),
+                    str(made),
+                    input_names=list(graph.inputs),
+                    output_names=list(graph.outputs),
+                    dynamic_axes=dict(graph.axes),
+                    opset_version=OPSET,
+                    dynamo=False,
+                )
+                _put_in_place(made, file)
+
+
+def _put_in_place(made: Path, file: Path) -> None:
+    """Moves a graph that was exported into a folder of its own.
+
+    Of one above 2 GB the exporter writes a file for each weight, by names that other graphs of a
+    model have, too: they become one file of this graph.
+    """
+    data_file(file).unlink(missing_ok=True)
+    if len(list(made.parent.iterdir())) == 1:
+        made.replace(file)
+        return
+    import onnx
+
+    beside = {"save_as_external_data": True, "location": data_file(file).name}
+    onnx.save_model(onnx.load(made), file, **beside)
 
 
 def open_onnx(path: Path, rules: GreedyRules | None = None) -> InOnnx:

@@ -40,6 +40,17 @@ def onnx_files(path: Path, *, writes: bool) -> list[Path]:
     return [path.with_name(f"{part}_{path.name}") for part in PARTS] if writes else [path]
 
 
+def data_file(graph: Path) -> Path:
+    """Where the weights of a graph above 2 GB are, beside its file: `model.onnx.data`."""
+    return graph.with_name(f"{graph.name}.data")
+
+
+def written_files(path: Path, *, writes: bool) -> list[Path]:
+    """All files of a model named `path`: its graphs, and weights beside them."""
+    graphs = onnx_files(path, writes=writes)
+    return [*graphs, *(data for data in map(data_file, graphs) if data.exists())]
+
+
 def graphs_of(model: PreTrainedModel, names: Sequence[str]) -> list[Graph]:
     """The graphs of a model in evaluation mode, with the named inputs, as `onnx_files` lists them.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,33 @@ def test_scores_are_those_of_an_independent_computation(
     task: str, glue_folder: Path, make_classifier: Callable[..., Path]
 ) -> None:
     check(task, make_classifier(HEADS.get(task, LAYOUT[task][2])), glue_folder)
+
+
+def test_a_regressor_in_another_unit_is_scored_in_that_of_the_labels(
+    glue_folder: Path,
+    make_classifier: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Labels are four times what the head gives, and one more."""
+    model, data = make_classifier(None), tmp_path / "STS-B"
+    shutil.copytree(glue_folder / "STS-B", data)
+    for name in ("train", "dev"):
+        texts, _ = rows_of(data / f"{name}.tsv", "stsb")
+        labels = (1 + 4 * plain_logits(model, texts)).squeeze(1).tolist()
+        rows = ("\t".join([*pair, f"{x:.4f}"]) for pair, x in zip(texts, labels, strict=True))
+        (data / f"{name}.tsv").write_text("\n".join(["sentence1\tsentence2\tscore", *rows]) + "\n")
+    found = evaluate(model, "stsb", data_dir=tmp_path, predictions=tmp_path / "out")
+    assert found["tasks"]["stsb"]["scores"]["mae"] < 0.01
+    assert "on training rows a label is 4" in capsys.readouterr().out
+    pairs = [line.split("\t")[1:] for line in (data / "test.tsv").read_text().splitlines()[1:]]
+    expected = (1 + 4 * plain_logits(model, pairs)).squeeze(1).clamp(0, 5).tolist()
+    lines = (tmp_path / "out" / "STS-B.tsv").read_text().splitlines()[1:]
+    assert [float(line.split("\t")[1]) for line in lines] == pytest.approx(expected, abs=0.02)
+    (data / "train.tsv").unlink()
+    found = evaluate(model, "stsb", data_dir=tmp_path)
+    assert found["tasks"]["stsb"]["scores"]["mae"] > 0.5
+    assert "are taken to be in the unit of the labels: " in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import QUICK, small_config, small_tokenizer
+from support.large_onnx import as_if_above_2_gb
 from support.tiny_tokenizers import word_pieces
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
@@ -139,6 +140,22 @@ def test_it_runs_without_torch(run: Run) -> None:
     names = ("negative", "positive")
     expected = [names[i] for i in logits_of(load_student(target)).argmax(1)]
     assert done.stdout.strip() == repr(expected)
+
+
+@pytest.mark.parametrize("formats", ["int8", "onnx,int8"])
+def test_weights_beside_a_file_are_counted_and_removed_with_it(
+    formats: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_if_above_2_gb(monkeypatch)
+    found = export(run, formats, max_drop=1, timing=False)
+    folder, sizes = Path(found["folder"]), {row["runtime"]: row["bytes"] for row in found["models"]}
+    left = {f"onnx/{file.name}" for file in (folder / "onnx").iterdir()}
+    for name in formats.split(","):
+        files = {found["files"][name], found["files"][name] + ".data"}
+        whole = sum((folder / file).stat().st_size for file in files)
+        assert files <= left and whole == sizes[{"onnx": "ONNX"}.get(name, name)]
+        left -= files
+    assert not left
 
 
 def test_a_score_that_int8_ruins_is_refused(run: Run, refused: Callable[..., str]) -> None:

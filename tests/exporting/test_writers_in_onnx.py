@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from support.large_onnx import as_if_above_2_gb
 from support.tiny_pairs import (
     PAD,
     VARIANTS,
@@ -27,7 +28,7 @@ from kdnas.exporting.agreement import TOLERANCE, check_agreement, check_texts, r
 from kdnas.exporting.onnx import quantise
 from kdnas.measure import InTorch, LatencySettings, measure_latency
 from kdnas.measure.onnx import in_onnx, open_onnx, to_onnx
-from kdnas.measure.onnx_graphs import cache_names, onnx_files
+from kdnas.measure.onnx_graphs import cache_names, data_file, onnx_files, written_files
 from kdnas.measure.onnx_sessions import Writer
 from kdnas.runtime.device import Runtime
 from kdnas.tasks.sequences.generate import writing_by
@@ -178,6 +179,22 @@ def test_equally_likely_tokens_may_differ(
     data = pair_data(examples=6)
     assert write_in_onnx(writer, data, PAD)[:, 1].tolist() == [20] * 6
     assert check_texts(model, writer, data, runtime, PAD) == 6
+
+
+def test_each_graph_above_2_gb_has_one_file_of_weights_beside_it(
+    bart: tuple[PreTrainedModel, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, path = bart
+    as_if_above_2_gb(monkeypatch)
+    to_onnx(model, tmp_path / "model.onnx")
+    graphs = onnx_files(tmp_path / "model.onnx", writes=True)
+    written = [*graphs, *map(data_file, graphs)]
+    assert written_files(tmp_path / "model.onnx", writes=True) == written
+    assert set(tmp_path.iterdir()) == set(written)
+    rules, data = rules_of(model), pair_data(examples=6)
+    both = Writer(path, rules), Writer(tmp_path / "model.onnx", rules)
+    texts = [write_in_onnx(writer, data, PAD) for writer in both]
+    assert np.array_equal(*texts)
 
 
 def test_int8_covers_both_stacks(tmp_path: Path) -> None:

@@ -8,7 +8,13 @@ import numpy as np
 
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
-from kdnas.evaluation.answers import OUTPUTS_STEP, keep_threshold, threshold_for
+from kdnas.evaluation.answers import (
+    OUTPUTS_STEP,
+    keep_threshold,
+    take_unit,
+    telling_rows,
+    threshold_for,
+)
 from kdnas.evaluation.answers import STEP as THRESHOLD_STEP
 from kdnas.evaluation.scores import baseline, scores_and_intervals, scores_of_logits
 from kdnas.runs.context import Context, run_step
@@ -18,15 +24,13 @@ from kdnas.runtime.shown import shown
 from kdnas.tasks.metrics import answers_of, not_told
 from kdnas.tasks.types import THRESHOLD, UNSCALED, LabelScale, threshold_of
 from kdnas.teachers.fine_tune import scale_of
-from kdnas.teachers.head import to_label_units, to_standard_units
+from kdnas.teachers.head import to_standard_units
 from kdnas.teachers.load import Teacher
 from kdnas.workflow.preparing.floor import floor
 from kdnas.workflow.preparing.inputs import Inputs
 from kdnas.workflow.preparing.scored_steps import key_of_scores
 from kdnas.workflow.preparing.selection_rows import selection_rows
 
-# Training rows that show how the outputs of a given head belong to the labels.
-ROWS = 2000
 # Rows that a teacher writes texts for before it writes all of them.
 SAMPLE = 64
 SCORES = "evaluate teacher"
@@ -62,13 +66,7 @@ def fit_outputs(context: Context, inputs: Inputs, teacher: Teacher, *, given: bo
         found = run_step(context, OUTPUTS_STEP, key, lambda: _compare(context, inputs, teacher))
         if found["order"] and not context.settings.force:
             raise _wrong_order(inputs, teacher, found)
-        unit = LabelScale(*found["unit"])
-        if unit != UNSCALED:
-            say(
-                "the teacher's outputs are in another unit than the labels: on training rows a "
-                f"label is {unit.spread:g} times its output, {unit.mean:+g}; taken into its head"
-            )
-            to_label_units(teacher.model, unit)
+        take_unit(teacher.model, LabelScale(*found["unit"]), "the teacher's outputs")
     to_standard_units(teacher.model, scale)
     teacher.scale = scale
 
@@ -224,8 +222,7 @@ def _recorded_scores(inputs: Inputs, threshold: float | None) -> dict[str, Any]:
 def _compare(context: Context, inputs: Inputs, teacher: Teacher) -> dict[str, Any]:
     """How the outputs of a head from elsewhere belong to the labels of some training rows."""
     data, kind = inputs.data, inputs.data.spec.task_type
-    rng = np.random.default_rng(context.settings.seed)
-    rows = np.sort(rng.permutation(len(data.train))[:ROWS])
+    rows = telling_rows(len(data.train), context.settings.seed)
     some, exact = data.train.take(rows), context.runtime.exact
     logits = predict(teacher.model, some, exact, pad_id=teacher.pad_id).numpy()
     labels = some.labels
