@@ -63,9 +63,9 @@ def export(
         repository's address.
 
     Raises:
-        KdnasError: No format is named, the student is missing or damaged, `out` is not empty or cannot be written, ONNX
-            Runtime is missing, an ONNX file differs from PyTorch, int8 loses too much, or the hub
-            refuses.
+        KdnasError: No format is named, the student is missing or damaged, `out` is not empty or
+            cannot be written, ONNX Runtime is missing, an ONNX file differs from PyTorch, int8
+            loses too much, or the hub refuses.
     """
     run = run if isinstance(run, Run) else Run.open(Path(run))
     check_whole("trial", trial, 0)
@@ -102,14 +102,16 @@ def export(
 
 
 def _wanted(formats: str | Iterable[str]) -> list[str]:
-    """The formats that are named, in the order of FORMATS; KdnasError for an unknown one or none."""
+    """The formats that are named, in the order of FORMATS; KdnasError for none or an unknown."""
     words = [formats] if isinstance(formats, str) else formats
     named = [name.strip() for word in words for name in word.split(",")]
     for name in named:
         if name not in FORMATS:
             raise KdnasError(f"invalid --format {name!r}{nearest(name, FORMATS)}")
     if not named:
-        raise KdnasError(f"invalid --format, none is named: expected one or several of {', '.join(FORMATS)}")
+        raise KdnasError(
+            f"invalid --format, none is named: expected one or several of {', '.join(FORMATS)}"
+        )
     return [name for name in FORMATS if name in named]
 
 

@@ -233,7 +233,9 @@ def test_a_damaged_student_is_not_scored(
     (tmp_path / "run" / "config.yaml").write_text(f"task: sst2\ndata_dir: {glue_folder}\n")
     file = student / "config.json"
     file.write_text(file.read_text().replace('"0"', '"1"'))
-    with pytest.raises(KdnasError, match=r"config.json is damaged.*kdnas.json; make the student ag"):
+    with pytest.raises(
+        KdnasError, match=r"config.json is damaged.*kdnas.json; make the student ag"
+    ):
         evaluate(tmp_path / "run")
     with pytest.raises(KdnasError, match=r"config.json is damaged.*kdnas.json; make or copy"):
         evaluate(student, "sst2", data_dir=glue_folder)
