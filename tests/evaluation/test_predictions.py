@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,7 +59,9 @@ def test_scores_are_cut_at_the_scale(
     weights = load_file(model / "model.safetensors")
     weights["classifier.bias"] += torch.tensor([100.0])
     save_file(weights, model / "model.safetensors", {"format": "pt"})
-    assert predicted(model, "stsb", glue_folder, tmp_path)["STS-B.tsv"] == ["5.000"] * TEST
+    data = tmp_path / "data"  # no training rows show that the head has another unit
+    shutil.copytree(glue_folder / "STS-B", data / "STS-B", ignore=lambda *_: {"train.tsv"})
+    assert predicted(model, "stsb", data, tmp_path / "out")["STS-B.tsv"] == ["5.000"] * TEST
 
 
 @pytest.mark.parametrize(
