@@ -48,8 +48,8 @@ def keep_memory() -> bool:
     if not hasattr(library, "gnu_get_libc_version"):
         return False
     kept: int = library.mallopt(MMAP_THRESHOLD, LARGEST) and library.mallopt(TRIM_THRESHOLD, NEVER)
-    if kept and not _is_counted():
-        _in_huge_pages(library, int(SHARE * free_memory()) // BLOCK)
+    if kept:
+        _lay_out(library)
     return bool(kept)
 
 
@@ -65,7 +65,9 @@ def giving_back(work: Callable[P, R]) -> Callable[P, R]:
             return work(*args, **kwargs)
         finally:
             if keep_memory():
-                ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
+                library = ctypes.CDLL(None)
+                library.malloc_trim(ctypes.c_size_t(0))
+                _lay_out(library)  # what was set aside is given back with all else
 
     return then_given_back
 
@@ -86,6 +88,12 @@ def _is_counted() -> bool:
         return OVERCOMMIT.read_text().strip() == "2"
     except OSError:
         return False
+
+
+def _lay_out(library: ctypes.CDLL) -> None:
+    """Sets aside addresses for what a training needs, in huge pages, where that harms nobody."""
+    if not _is_counted():
+        _in_huge_pages(library, int(SHARE * free_memory()) // BLOCK)
 
 
 def _in_huge_pages(library: ctypes.CDLL, blocks: int) -> None:
