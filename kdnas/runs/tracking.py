@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -42,6 +42,8 @@ class Tracking:
     folder: Path  # of the run
     tracker: Any = None  # accelerate's; None logs nothing
     told: set[tuple[str, str]] = field(default_factory=set)
+    # Of earlier sessions: what they belong to may be trained again in this one.
+    earlier: Sequence[Mapping[str, Any]] = ()
 
     def trials(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Scores and costs of trials, each at the step of its number."""
@@ -49,10 +51,15 @@ class Tracking:
             values = {f"trials/{name}": row.get(name) for name in OF_A_TRIAL}
             self._tell(values, int(row["number"]))
 
-    def curves(self) -> None:
-        """Losses of the teacher and of what was trained in full, so far as they are new."""
+    def curves(self, *, over: bool = False) -> None:
+        """Losses of the teacher and of what was trained in full, so far as they are new.
+
+        Those of earlier sessions only once this one is `over`.
+        """
         for curve in Curves(self.folder).read() if self.tracker else ():
             name = curve["name"], curve["stage"]
+            if not over and curve in self.earlier:
+                continue
             if curve["stage"] != MINI_KD and name not in self.told:
                 self.told.add(name)
                 for step, loss in curve["points"]:
@@ -89,9 +96,10 @@ def tracking(settings: Settings, folder: Path) -> Iterator[Tracking]:
     """Tells a tracker the settings of a run, and within the block what the caller hands over.
 
     TensorBoard's files are in RUN/tensorboard. A resumed run is logged again from its start, as a
-    new run of the tracker.
+    new run of the tracker; losses of earlier sessions where the block ends, as far as nothing was
+    trained again.
     """
-    found = Tracking(folder)
+    found = Tracking(folder, earlier=Curves(folder).read())
     if settings.track != "off":
         found.tracker = settings.track
         found.call(lambda name: _start(found, name))
@@ -101,6 +109,7 @@ def tracking(settings: Settings, folder: Path) -> Iterator[Tracking]:
     try:
         yield found
     finally:
+        found.curves(over=True)
         found.call(lambda tracker: tracker.finish())
 
 

@@ -142,7 +142,6 @@ def _find(ready: _Ready, *, finish: bool) -> Report:
             *(prepared, study, random, winner),
             *(run.folder, speedup_asked(context, winner), before),
         )
-        track.curves()
         track.results({name: model.scores for name, model in report.models})
         return report
 

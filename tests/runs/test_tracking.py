@@ -87,6 +87,26 @@ def test_it_is_told_settings_trials_losses_and_scores_once(
     assert len(logged) == 4 + 2 + 1 and not any("trial 0" in str(each) for each in logged)
 
 
+def test_a_student_that_is_trained_again_shows_its_own_losses(
+    noted: type[Noted], tmp_path: Path
+) -> None:
+    curves = Curves(tmp_path)
+    for name, stage in (("teacher", "fine-tuning"), ("student", "task")):
+        curves.record(name, stage, [(0, 1.0), (10, 0.5)])
+    with tracking(Settings(track="tensorboard"), tmp_path) as track:
+        track.curves()
+        curves.record("student", "task", [(0, 2.0), (20, 0.25)])
+        track.curves()
+    [tracker] = noted.made
+    assert tracker.calls[-1] == ("finish", None)
+    assert [what for name, what in tracker.calls if name == "log"] == [
+        ({"loss/student/task": 2.0}, 0),
+        ({"loss/student/task": 0.25}, 20),
+        ({"loss/teacher/fine-tuning": 1.0}, 0),
+        ({"loss/teacher/fine-tuning": 0.5}, 10),
+    ]
+
+
 @pytest.mark.parametrize("fails", ["start", "settings", "log", "finish"])
 def test_a_tracker_that_fails_is_said_once_and_stops_nothing(
     noted: type[Noted],
