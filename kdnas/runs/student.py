@@ -6,13 +6,17 @@ from pathlib import Path
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
+from kdnas.files.artifact import key_of
 from kdnas.runs.run_folder import FAMILY
 from kdnas.runtime.console import say
 from kdnas.runtime.shown import shown
 
+# Below the folder of a report, where the student of a search is while another ships.
+ASIDE = Path("controls") / "searched"
+
 
 def finished_student(run: Path, trial: int | None = None, place: str | None = None) -> Path:
-    """The folder of a run's saved student: the winner's, or that of a trial distilled later.
+    """The folder of a run's saved student: what ships, or that of a trial, its own or another.
 
     `place` names that of another report of the run, such as `family/2x`.
 
@@ -21,11 +25,28 @@ def finished_student(run: Path, trial: int | None = None, place: str | None = No
     """
     if place is not None:
         return _student_at(run, trial, place)
-    home = run if trial is None else run / "students" / f"trial-{trial}"
-    student = home / "student"
+    student = run / "student" if trial is None else _of_trial(run, trial)
     if not student.is_dir():
         raise KdnasError(f"{student} does not exist yet; make it with {command_for(run, trial)}")
     return student
+
+
+def places_of_trial(run: Path, trial: int) -> list[Path]:
+    """Where the student of a search's trial may be: beside the run's own one, or as that one."""
+    return [run / "students" / f"trial-{trial}" / "student", *own_places(run)]
+
+
+def own_places(home: Path) -> list[Path]:
+    """Where the student that a report of a search is about may be: it ships, or another does."""
+    return [home / "student", home / ASIDE]
+
+
+def own_student(home: Path, trial: int) -> Path | None:
+    """The folder of a trial's student, trained with whatever seed; None where there is none.
+
+    `home` is the folder of its report.
+    """
+    return next((at for at in own_places(home) if _is_of(at, trial)), None)
 
 
 def report_of_pruned(settings: Settings, speedup: float) -> Path:
@@ -47,6 +68,18 @@ def command_for(run: Path, trial: int | None) -> str:
     if trial is None:
         return f"`kdnas resume {run}`"
     return f"`kdnas distill {run} --trial {trial}`"
+
+
+def _of_trial(run: Path, trial: int) -> Path:
+    """The folder of a trial's student; where none is there, the one that it would be made in."""
+    beside = places_of_trial(run, trial)[0]
+    return beside if beside.is_dir() else own_student(run, trial) or beside
+
+
+def _is_of(student: Path, trial: int) -> bool:
+    """Whether a checkpoint is that of a search's trial; a control is of none."""
+    key = key_of(student) or {}
+    return key.get("method") == "distilled" and key.get("trial") == trial
 
 
 def _student_at(run: Path, trial: int | None, place: str) -> Path:

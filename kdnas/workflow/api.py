@@ -21,6 +21,7 @@ from kdnas.report.data import read_run
 from kdnas.report.trials_table import finished, front
 from kdnas.runs.context import Context, open_context
 from kdnas.runs.run_folder import Run
+from kdnas.runs.student import own_student
 from kdnas.runtime.console import say
 from kdnas.runtime.jobs import job
 from kdnas.tasks import DEFAULT_TASK, load_spec
@@ -98,8 +99,10 @@ class Distilled:
 
     @property
     def student(self) -> Path:
-        """The checkpoint."""
-        return self.folder / "student"
+        """The checkpoint; of a trial its own, also where another student of its run ships."""
+        trial = self.report.search and self.report.search.winner
+        own = None if trial is None else own_student(self.folder, trial)
+        return own or self.folder / "student"
 
     def __fspath__(self) -> str:
         return str(self.student)

@@ -85,6 +85,24 @@ def test_what_search_and_distill_return_is_a_path(run: LoadedRun, tmp_path: Path
     assert kdnas.export(run, out=tmp_path / "out")["folder"] == str(tmp_path / "out")
 
 
+def test_the_own_trial_of_a_run_whose_control_ships_has_its_student(
+    run: LoadedRun, tmp_path: Path
+) -> None:
+    assert run.report is not None and run.report.search is not None
+    number = run.report.search.winner
+    assert number is not None
+    folder = Path(shutil.copytree(run.folder, tmp_path / "run"))
+    own = Distilled(folder, run.report).student
+    if own == folder / "student":  # it ships: another does in its place
+        own = Path(shutil.move(own, folder / "controls" / "searched"))
+        shutil.copytree(folder / "controls" / "fine-tuned", folder / "student")
+    assert Distilled(folder, run.report).student == own
+    kdnas.export(folder, trial=number, out=tmp_path / "out")
+    weights = [at / "model.safetensors" for at in (own, tmp_path / "out", folder / "student")]
+    of_own, exported, shipped = (file.read_bytes() for file in weights)
+    assert of_own == exported != shipped
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

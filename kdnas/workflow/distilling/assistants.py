@@ -17,6 +17,7 @@ from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact
 from kdnas.recipes.full import RecipeRun
 from kdnas.runs.context import Context
+from kdnas.runs.student import places_of_trial
 from kdnas.runtime.console import say
 from kdnas.space import NOT_PRUNED, Candidate, Pruning
 from kdnas.space.candidate import TEACHERS_VOCABULARY, shape_of_assistant
@@ -163,7 +164,6 @@ def _of_trial(context: Context, number: int) -> Assistant:
     except KdnasError as error:
         raise KdnasError(f"invalid --assistants trial-{number}: {error}") from None
     record = record_of(settings, winner.candidate, number)
-    places = [run.folder / "students" / f"trial-{number}" / "student", run.folder / "student"]
-    places.append(run.folder / "controls" / "searched")
+    places = places_of_trial(run.folder, number)
     folder = next((at for at in places if student_artifact(at, record).done()), places[0])
     return Assistant(f"trial-{number}", folder, winner.candidate, number)

@@ -16,6 +16,7 @@ from kdnas.files.atomic import move, replace_folder
 from kdnas.report.model import Selection
 from kdnas.report.verdict import OWN
 from kdnas.runs.context import Context, run_step
+from kdnas.runs.student import ASIDE
 from kdnas.runtime.console import say
 from kdnas.scoring.limits import Limits
 from kdnas.space.candidate import TEACHERS_VOCABULARY
@@ -30,8 +31,8 @@ from kdnas.workflow.preparing.records import record_of
 NORMAL = 1.96
 # A choice on fewer rows is said to be unsure.
 FEW = 50
-# Where the run's own student is while another ships: that of a search, or of a given shape.
-ASIDE, GIVEN_ASIDE = Path("controls") / "searched", Path("controls") / "distilled"
+# Where the run's own student is while another ships, if its shape was given.
+GIVEN_ASIDE = Path("controls") / "distilled"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from kdnas.report.model import SEARCHED
 from kdnas.report.search_summary import TOO_SLOW
 from kdnas.report.searched import Finalist
 from kdnas.runs.context import Context
+from kdnas.runs.student import own_places
 from kdnas.runtime.console import say
 from kdnas.scoring.agreement import HeldoutAgreement
 from kdnas.space.candidate import TEACHERS_VOCABULARY
@@ -29,7 +30,6 @@ from kdnas.students.checkpoint import student_artifact
 from kdnas.study.study import evaluated
 from kdnas.study.winner import Winner, ranked_trials
 from kdnas.workflow.distilling.choose import (
-    ASIDE,
     checkpoint_of,
     held_out_score,
     is_clearly_better,
@@ -158,7 +158,7 @@ def _beside(context: Context, trial: int | None) -> Path:
 def _of_others(context: Context, one: Winner) -> dict[Path, int]:
     """The run's own places that have a whole student of another trial, and which trial that is."""
     found = dict[Path, int]()
-    for place in (context.run.folder / "student", context.run.folder / ASIDE):
+    for place in own_places(context.run.folder):
         key = key_of(place) or {}
         searched = key.get("method") == "distilled" and "seed" not in key
         trial = key.get("trial") if searched else None
@@ -259,9 +259,9 @@ def _put_in_place(context: Context, winner: Winner) -> None:
 
     A kill between the two moves loses nothing: each checkpoint says which student it is.
     """
-    own = context.run.folder / "student"
+    own = own_places(context.run.folder)
     at = place_of_finalist(context, winner, False)
-    if at in (own, context.run.folder / ASIDE):
+    if at in own:
         return
     others = _of_others(context, winner)
     for place, trial in others.items():
@@ -269,4 +269,4 @@ def _put_in_place(context: Context, winner: Winner) -> None:
         # One by an earlier recipe does not take the place of the one that was trained after it.
         if is_made(place, context.settings) or not beside.exists():
             move(place, beside)
-    move(at, next(iter(others), own))
+    move(at, next(iter(others), own[0]))

@@ -20,12 +20,12 @@ from kdnas.report.search_summary import TOO_SLOW, longer
 from kdnas.report.timed_again import TIMED_AGAIN
 from kdnas.runs.context import Context, run_step
 from kdnas.runs.run_folder import Run
+from kdnas.runs.student import own_places
 from kdnas.runtime.console import say
 from kdnas.scoring.costs import FINAL, TOGETHER, margin_of
 from kdnas.scoring.reward import reward_at
 from kdnas.space import Candidate
 from kdnas.study.winner import Winner
-from kdnas.workflow.distilling.choose import ASIDE
 from kdnas.workflow.distilling.distil import FullTraining, finalist_step
 from kdnas.workflow.distilling.measure import measured
 from kdnas.workflow.distilling.train_side_by_side import train_side_by_side
@@ -298,7 +298,7 @@ def _in_effect(settings: Settings, candidate: Candidate) -> object:
 def _put_beside(prepared: Prepared, winner: Winner, folder: Path) -> None:
     """Moves a student that is too slow from where it would ship to where `--trial N` has it."""
     run = prepared.context.run.folder
-    if folder in (run / "student", run / ASIDE):
+    if folder in own_places(run):
         move(folder, run / "students" / f"trial-{winner.trial}" / "student")
 
 

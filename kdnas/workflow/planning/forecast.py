@@ -20,6 +20,7 @@ from kdnas.files.disk import Disk
 from kdnas.measure import count_params
 from kdnas.recipes.pseudo_labels import reads_pseudo_labels, texts_left
 from kdnas.runs.context import Context
+from kdnas.runs.student import ASIDE
 from kdnas.runtime.console import correct, following, say
 from kdnas.runtime.formatting import (
     in_millions,
@@ -28,7 +29,7 @@ from kdnas.runtime.formatting import (
 from kdnas.runtime.plan import Plan, Step
 from kdnas.study.study import evaluated
 from kdnas.teachers.load import Teacher
-from kdnas.workflow.distilling.choose import ASIDE, GIVEN_ASIDE
+from kdnas.workflow.distilling.choose import GIVEN_ASIDE
 from kdnas.workflow.distilling.measure import is_measured
 from kdnas.workflow.planning.disk import disk_needed
 from kdnas.workflow.planning.estimate import Estimate

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, create_trial
 from kdnas.config import Settings
 from kdnas.files.artifact import content_of, key_of
 from kdnas.report.model import SEARCHED
+from kdnas.runs.student import ASIDE
 from kdnas.scoring.agreement import HeldoutAgreement
 from kdnas.space import Candidate
 from kdnas.space.architecture import FIELDS
@@ -193,7 +194,7 @@ def test_a_new_first_finalist_overwrites_no_student_of_another_trial(three: Any)
     context, _, (first, second, third) = three
     run, place = context.run.folder, partial(finalists.place_of_finalist, context)
     assert place(first, True) == run / "student"
-    for own in (run / "student", run / choose.ASIDE):
+    for own in (run / "student", run / ASIDE):
         put(context, third, own, "third")
         [new, _] = within_limit._trainings([first, second], place, 0)
         assert new.folder == run / "students" / "trial-0" / "student"
