@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,17 +168,18 @@ def worker(
     name = opened.settings.study
     say(f"joining the study {name} of {opened.folder}")
     from kdnas.runs.context import open_context
-    from kdnas.study.join import share_threads
+    from kdnas.study.join import identity, share_threads
     from kdnas.workflow.pipeline import plan_work, work_on_study
 
     opened.settings = share_threads(opened.settings, opened.folder)
+    check = identity(opened) is not None
     if dry_run:
-        tell(opened, lambda context: plan_work(context, check=run is None))
+        tell(opened, lambda context: plan_work(context, check=check))
         return
-    with nullcontext() if run else opened.forgotten_if_refused():
+    with opened.forgotten_if_refused():
         interruptible(
             f"worker {opened.folder}{spelled(flags if run else {})}",
-            lambda: work_on_study(open_context(opened), check=run is None),
+            lambda: work_on_study(open_context(opened), check=check),
         )
     conclude({"study": name}, [f"study {name}: no work left"])
 
@@ -202,6 +202,9 @@ def _joined(folder: Path | None, flags: dict[str, Any]) -> Run:
     from kdnas.study.whole import check_searches
 
     check_searches(opened)
+    from kdnas.study.join import identity, rejoin
+
+    opened = opened if identity(opened) is None else rejoin(opened)
     opened.settings = validated({**opened.settings.model_dump(), **flags})
     return opened
 

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -37,8 +37,10 @@ RUNS = Path("runs")
 FAMILY = "family"
 # Settings that may be a path or a name on the hub.
 MODELS_AND_TEXTS = ("teacher", "student_base", "general_teacher", "corpus")
+# The folder of a worker says which study it joined.
+JOINED = "joined.json"
 # All that is in a folder before anything is computed.
-OURS = {"config.yaml", "joined.json", ".lock", ".teacher.lock", storage_url.FILE}
+OURS = {"config.yaml", JOINED, ".lock", ".teacher.lock", storage_url.FILE}
 
 
 class Run:
@@ -57,10 +59,15 @@ class Run:
         self._made_here: Sequence[Path] = ()  # its folder and those above it, where this made them
 
     @classmethod
-    def create(cls, settings: Settings, *, planned: bool = False) -> Run:
+    def create(
+        cls, settings: Settings, *, planned: bool = False, free: Collection[str] = CHANGEABLE
+    ) -> Run:
         """Starts a run in a new or empty folder, or continues the same run.
 
-        A new run that is only `planned` is in a temporary folder, until it is forgotten.
+        Args:
+            settings: Of the run, which has a folder by them.
+            planned: Whether a new one is in a temporary folder, until it is forgotten.
+            free: Names of settings in which one that is there may differ.
 
         Raises:
             KdnasError: The folder cannot be written, or holds another run or other files.
@@ -74,7 +81,7 @@ class Run:
             make_writable(folder)
         files = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
         if "config.yaml" in files:
-            _refuse_another(run.settings, cls.open(folder).settings, folder)
+            _refuse_another(run.settings, cls.open(folder).settings, folder, free)
         elif others := sorted(files - {".lock"}):
             raise KdnasError(
                 f"{folder} is not empty and holds no kdnas run (it has {others[0]!r}); choose "
@@ -306,11 +313,11 @@ def _absolute_recipe(word: str) -> str:
     return str(replace(name, base=str(_absolute_file(name.base))))
 
 
-def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
+def _refuse_another(ours: Settings, theirs: Settings, folder: Path, free: Collection[str]) -> None:
     for name in Settings.model_fields:
         new, old = getattr(ours, name), getattr(theirs, name)
         # The folder may have been moved.
-        if name not in (*CHANGEABLE, "out") and new != old:
+        if name not in (*free, "out") and new != old:
             what = f"--{name.replace('_', '-')} {difference(old, new)}"
             what = "recipe has other stages" if name == "stages" else what
             what = "recipes on offer are others" if name == "offered" else what
@@ -318,10 +325,11 @@ def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
             # What a run may go on with until what it decides is made.
             number = isinstance(new, int | float) and not isinstance(new, bool)
             may = number and name in {*OF_FULL_KD, *OF_THE_TEACHER, *OF_SCORING}
-            change = f" --{name.replace('_', '-')} {new:g}" if may else ""
+            again = f"resume {folder}" + (f" --{name.replace('_', '-')} {new:g}" if may else "")
+            again = f"worker {folder}" if (folder / JOINED).exists() else again
             raise KdnasError(
                 f"{folder} holds another {kind}: its {what}; choose another --out, or continue "
-                f"with `kdnas resume {folder}{change}`"
+                f"with `kdnas {again}`"
             )
 
 

@@ -16,7 +16,7 @@ from kdnas.config.groups import CHANGEABLE, OF_FULL_KD, OF_SCORING, OF_THE_TEACH
 from kdnas.config.storage_url import absolute, with_password_of_environment
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json
-from kdnas.runs.run_folder import RUNS, Run, difference
+from kdnas.runs.run_folder import JOINED, RUNS, Run, difference
 from kdnas.runtime.console import say
 from kdnas.study.attributes import FINGERPRINTS, SETTINGS
 from kdnas.study.storage import storage_url, without_password
@@ -25,8 +25,9 @@ from kdnas.study.workers import workers_here
 
 IDENTITY = ("teacher", "task", "objective")
 
-JOINED = "joined.json"
 OF_A_MACHINE = ("storage", "study", "out", "threads", "jobs", "device", "cache_limit")
+# Settings that a run may go on with, so that a study has other ones than it had.
+OF_A_STUDY = (*CHANGEABLE, *OF_FULL_KD, *OF_THE_TEACHER, *OF_SCORING)
 # Settings too long for a line.
 LONG = ("stages", "tasks", "space", "offered")
 # Settings that may be a path on the machine where the study began.
@@ -50,7 +51,8 @@ def publish(study: Study, settings: Settings) -> None:
 def join(flags: dict[str, Any]) -> Run:
     """A run folder on this machine for a study that began on another.
 
-    `flags` have at least `storage`; other settings in them win over the study's.
+    `flags` have at least `storage`; other settings in them win over the study's. One that is there
+    has the study's settings of now; `keep` writes them.
 
     Raises:
         KdnasError: There is no such study, this machine lacks what it needs, or the folder holds
@@ -71,9 +73,28 @@ def join(flags: dict[str, Any]) -> Run:
     out = settings.out.expanduser()
     if (out / "config.yaml").exists() and not (out / JOINED).exists():
         raise KdnasError(f"{out} holds another run; join that with `kdnas worker {out}`")
-    run = Run.create(settings)
+    run = Run.create(settings, free=OF_A_STUDY)
     write_json(run.folder / JOINED, {key: attributes[key] for key in IDENTITY})
     return run
+
+
+def rejoin(run: Run) -> Run:
+    """A worker's run folder with the settings that its study has now.
+
+    Raises:
+        KdnasError: As of `join`.
+    """
+    ours = run.settings
+    flags = {name: getattr(ours, name) for name in (*OF_A_MACHINE, *PLACES, "data_dir")}
+    flags["storage"] = storage_url(ours.storage, run.folder)
+    return join({name: value for name, value in flags.items() if value is not None})
+
+
+def keep(run: Run) -> None:
+    """Writes the settings of a joined study to its folder, without those of this process alone."""
+    before = Run.open(run.folder).settings
+    ours = {name: getattr(before, name) for name in OF_A_MACHINE}
+    Run(run.folder, run.settings.model_copy(update=ours)).save()
 
 
 def identity(run: Run) -> dict[str, Any] | None:
@@ -82,7 +103,13 @@ def identity(run: Run) -> dict[str, Any] | None:
     return dict(found) if isinstance(found, dict) else None
 
 
-def check_same_teacher(study: Study, source: str | None, tuned: str) -> None:
+def forget_teacher(study: Study) -> None:
+    """Lets a study in which nothing is scored go on with another teacher; the next one counts."""
+    if FINGERPRINTS in study.user_attrs:
+        study.set_user_attr(FINGERPRINTS, None)
+
+
+def check_same_teacher(study: Study, settings: Settings, source: str | None, tuned: str) -> None:
     """Refuses a teacher or data that differ from the study's, which are its first worker's.
 
     A teacher fine-tuned here from the same weights and data passes: machines differ in the last
@@ -90,13 +117,22 @@ def check_same_teacher(study: Study, source: str | None, tuned: str) -> None:
 
     Args:
         study: The search's.
+        settings: Of this process; the study's own may have changed since it began.
         source: Fingerprint of the teacher before its fine-tuning, with the data, if known.
         tuned: Its fingerprint now.
 
     Raises:
         KdnasError: They differ.
     """
-    theirs = study.user_attrs.get(FINGERPRINTS)
+    attributes = study.user_attrs
+    shared, theirs = attributes.get(SETTINGS, {}), attributes.get(FINGERPRINTS)
+    for name in OF_THE_TEACHER:
+        new, old = shared.get(name), getattr(settings, name)
+        if name in shared and new != old:
+            raise KdnasError(
+                f"the study's --{name.replace('_', '-')} {difference(new, old)}: it changed "
+                "meanwhile; give the same command again"
+            )
     if theirs is None:
         study.set_user_attr(FINGERPRINTS, {"source": source, "tuned": tuned})
     elif tuned != theirs["tuned"] and (

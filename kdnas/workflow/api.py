@@ -100,7 +100,8 @@ class Distilled:
     @property
     def student(self) -> Path:
         """The checkpoint; of a trial its own, also where another student of its run ships."""
-        trial = self.report.search and self.report.search.winner
+        search = self.report.search
+        trial = search.winner if search else None
         own = None if trial is None else own_student(self.folder, trial)
         return own or self.folder / "student"
 

@@ -23,6 +23,7 @@ from kdnas.runs.context import Context
 from kdnas.runs.time_budget import TimeBudget
 from kdnas.runs.tracking import tracking
 from kdnas.runtime.console import say, step
+from kdnas.study.join import forget_teacher, keep
 from kdnas.study.rebuild import rebuild_study
 from kdnas.study.rows import row_of
 from kdnas.study.whole import check_searches, check_whole
@@ -59,6 +60,7 @@ from kdnas.workflow.planning.trainings import (
 from kdnas.workflow.preparing.epochs_left import as_trained
 from kdnas.workflow.preparing.inputs import (
     Inputs,
+    changed_of_teacher,
     check_changes,
     check_has_trials,
     check_inputs,
@@ -118,6 +120,8 @@ def _find(ready: _Ready, *, finish: bool) -> Report:
     study = open_run_study(context, inputs.space) if settings.searches else None
     if ready.changed:
         drop_teacher(run)
+        if study:
+            forget_teacher(study)
     run.save()
     keep_limits(context, inputs)
     say(f"run folder: {run.folder}")
@@ -290,10 +294,15 @@ def deliver(
 def work_on_study(context: Context, *, check: bool) -> None:
     """What a worker does: the search, then random search beside it.
 
-    With `check`, for a study that began elsewhere, the inputs are checked on this machine first.
+    With `check`, for a study that began elsewhere, the inputs are checked on this machine first,
+    and settings that changed there are taken over.
     """
-    inputs, given, planned = _check_work(context, check=check)
+    inputs, given, changed, planned = _check_work(context, check=check)
     study = open_run_study(context, inputs.space)
+    if changed:
+        drop_teacher(context.run)
+    if check:
+        keep(context.run)
     check_same_data(context, inputs.data)
     with follow(planned):
         prepared = prepare(context, inputs, given)
@@ -306,10 +315,13 @@ def plan_work(context: Context, *, check: bool) -> Forecast:
     return _check_work(context, check=check)[-1]
 
 
-def _check_work(context: Context, *, check: bool) -> tuple[Inputs, Teacher, Forecast]:
+def _check_work(context: Context, *, check: bool) -> tuple[Inputs, Teacher, bool, Forecast]:
+    """What a worker begins with, and whether its fine-tuned teacher is of other settings."""
     check_searches(context.run)
     inputs = read_inputs(context)
     if check:
         check_inputs(context, inputs)
-    given = load_given_teacher(context, inputs)
-    return inputs, given, forecast(with_expected_trials(context), inputs, given)
+    changed = check and bool(changed_of_teacher(context))
+    given = load_given_teacher(context, inputs, afresh=changed)
+    planned = forecast(with_expected_trials(context), inputs, given, retrain_teacher=changed)
+    return inputs, given, changed, planned

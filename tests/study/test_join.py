@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import optuna
 import pytest
 import torch
 from conftest import QUICK, flags_of
@@ -16,10 +17,12 @@ from transformers import AutoModel
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
+from kdnas.runs.context import Context, open_context
 from kdnas.runs.run_folder import Run
 from kdnas.study.attributes import SETTINGS
-from kdnas.study.join import join
+from kdnas.study.join import check_same_teacher, forget_teacher, join, keep, rejoin
 from kdnas.study.study import evaluated, load_run_study
+from kdnas.workflow import pipeline
 
 
 @pytest.fixture
@@ -91,6 +94,59 @@ def test_the_study_holds_plain_settings_and_nothing_of_one_machine(
     assert json.loads(json.dumps(kept)) == kept
     assert kept["trials"] == 3 and kept["mini_epochs"] == 0.5
     assert not {"storage", "study", "out", "threads", "device"} & kept.keys()
+
+
+def test_a_worker_joins_again_after_its_study_has_other_settings(
+    flags: dict[str, object], url: str, tmp_path: Path
+) -> None:
+    first = join(flags)
+    assert first.settings.trials == 3
+    changes = {"trials": 5, "task_lr": 0.25, "mini_epochs": 1.0}
+    study = load_run_study(url, "shared", tmp_path)
+    study.set_user_attr(SETTINGS, {**study.user_attrs[SETTINGS], **changes})
+    found = [join(flags), rejoin(first)]
+    for run in found:
+        assert {name: getattr(run.settings, name) for name in changes} == changes
+        assert run.settings.teacher == str(flags["teacher"]) and run.folder == tmp_path / "second"
+    assert Run.open(first.folder).settings == first.settings  # a plan changes nothing
+    found[0].settings = found[0].settings.model_copy(update={"threads": 7})
+    keep(found[0])
+    kept = Run.open(first.folder).settings
+    assert kept.trials == 5 and kept.threads == 1
+    with pytest.raises(KdnasError, match=r"holds another study: its --seed .*`kdnas worker /"):
+        join({**flags, "seed": 9})
+
+
+def test_a_worker_joins_again_with_the_teacher_that_its_study_has_now(
+    flags: dict[str, object], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = join(flags).folder / "teacher"
+    shutil.copytree(tmp_path / "elsewhere" / "run" / "teacher", teacher)
+    study = load_run_study(url, "shared", tmp_path)
+    study.set_user_attr(SETTINGS, {**study.user_attrs[SETTINGS], "teacher_epochs": 1.5})
+
+    def stop(context: Context, *_: object) -> None:
+        assert not teacher.exists()
+        assert Run.open(context.run.folder).settings.teacher_epochs == 1.5
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "prepare", stop)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.work_on_study(open_context(join(flags)), check=True)
+
+
+def test_a_worker_is_refused_that_began_before_its_study_got_another_teacher() -> None:
+    study = optuna.create_study()
+    study.set_user_attr(SETTINGS, {"fine_tune": False})
+    check_same_teacher(study, Settings(), "a", "a")
+    study.set_user_attr(SETTINGS, {"fine_tune": True})
+    forget_teacher(study)
+    told = "^the study's --fine-tune is True, not False: it changed meanwhile; give the same comm"
+    with pytest.raises(KdnasError, match=told):
+        check_same_teacher(study, Settings(), "a", "a")
+    check_same_teacher(study, Settings(fine_tune=True), "a", "b")
+    with pytest.raises(KdnasError, match="the teacher or the data differ from the study's"):
+        check_same_teacher(study, Settings(fine_tune=True), "c", "d")
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -59,10 +60,10 @@ GPU_BATCH = 32
 SHORT = "mini-KD"
 # Folders of a run with students that its teacher, or the labels, taught in full.
 OF_STUDENTS = ("student", "controls", FAMILY, "assistants")
-# The steps about a teacher and the data that it learns and is scored on.
+# The steps about a teacher and the data that it learns and is scored on, and what it teaches first.
 OF_THE_DATA = (
     *("teacher-outputs", "teacher-threshold", "evaluate-teacher", "floor"),
-    *("fingerprint", "data"),
+    *("fingerprint", "data", "screened"),
 )
 
 
@@ -200,19 +201,12 @@ def check_changes(context: Context, data: RunData) -> bool:
     Raises:
         KdnasError: Settings or data changed that the scores of the study already depend on.
     """
-    settings, run = context.settings, context.run
-    before = Run.open(run.folder).settings
-
-    def changed(name: str) -> bool:
-        return bool(getattr(before, name) != getattr(settings, name))
-
-    # Nothing depends on how a teacher would have been fine-tuned that had its head already.
-    tuned = (run.folder / "teacher" / "config.json").exists()
-    of_teacher = [name for name in OF_THE_TEACHER if tuned or name not in OF_FINE_TUNING]
+    settings, of_teacher = context.settings, changed_of_teacher(context)
     # Where predictions are scored, it is after a short run of the recipe.
     of_scoring = (*OF_SCORING, *(OF_SHORT_RUNS if settings.scores_agreement else ()))
-    names = [name for name in (*of_teacher, *of_scoring) if changed(name)]
+    names = [*of_teacher, *_changed(context, of_scoring)]
     if names and (depends := _depends(context)):
+        before = Run.open(context.run.folder).settings
         old, new = getattr(before, names[0]), getattr(settings, names[0])
         raise KdnasError(
             f"invalid --{names[0].replace('_', '-')} {new}: {depends} with {old} already; start "
@@ -224,7 +218,20 @@ def check_changes(context: Context, data: RunData) -> bool:
     if other:
         told = f"the {other} data changed since {context.run.folder} began"
         say(f"{told}: its teacher is prepared and scored again")
-    return bool(other) or any(map(changed, of_teacher))
+    return bool(other) or bool(of_teacher)
+
+
+def changed_of_teacher(context: Context) -> list[str]:
+    """Settings that the run's teacher was prepared with, and that are others now."""
+    # Nothing depends on how a teacher would have been fine-tuned that had its head already.
+    tuned = (context.run.folder / "teacher" / "config.json").exists()
+    return _changed(context, [n for n in OF_THE_TEACHER if tuned or n not in OF_FINE_TUNING])
+
+
+def _changed(context: Context, names: Iterable[str]) -> list[str]:
+    """Those of some settings that are not as the run folder has them."""
+    before, now = Run.open(context.run.folder).settings, context.settings
+    return [name for name in names if getattr(before, name) != getattr(now, name)]
 
 
 def _depends(context: Context) -> str:
@@ -242,7 +249,8 @@ def _has_used_data(context: Context) -> bool:
     """Whether more than the teacher and its scores were made of the data."""
     study = study_of(context) if context.settings.searches else None
     # A search that has begun chooses its first candidates by them.
-    return bool(_depends(context)) or (study is not None and FINGERPRINTS in study.user_attrs)
+    begun = study is not None and study.user_attrs.get(FINGERPRINTS) is not None
+    return bool(_depends(context)) or begun
 
 
 def drop_teacher(run: Run) -> None:

@@ -98,6 +98,7 @@ def search(prepared: Prepared, study: Study) -> None:
     teach(context, inputs.space, study, prepared.meter.teacher_params)
     if settings.warm_start and may_begin(study):
         warm_start(study, inputs.space, settings, prepared.meter, _first(prepared, study))
+        _check_same(prepared, study)  # until a candidate is scored, another process may change it
     with run.timed("search"):
         _optimize(prepared, study, jobs, tick)
     for line in wrap(too_short(study.get_trials(deepcopy=False), settings), WIDTH):
@@ -133,7 +134,8 @@ def _check_same(prepared: Prepared, study: Study) -> None:
     check_same_data(context, data)
     now = fingerprint(prepared.teacher, data.train, data.distillation)
     before = source_fingerprint(context, inputs)
-    check_same_teacher(study, before.read() if before.done() else None, now)
+    source = before.read() if before.done() else None
+    check_same_teacher(study, context.settings, source, now)
 
 
 def too_short(trials: Sequence[FrozenTrial], settings: Settings) -> str:

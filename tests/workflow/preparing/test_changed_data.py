@@ -141,6 +141,30 @@ def test_a_search_that_has_begun_refuses_other_data(
         find_student(open_context(Run.open(steps.run.folder)))
 
 
+@pytest.mark.parametrize("changes", [{"fine_tune": True}, {"teacher_epochs": 1.0}])
+def test_a_search_without_a_scored_candidate_goes_on_with_another_teacher(
+    make_run: Callable[..., Run],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+) -> None:
+    run = make_run()
+    if "fine_tune" in changes:  # of a teacher that has its head
+        with monkeypatch.context() as patched:
+            patched.setattr(prepare, "prepare_mini_kd", interrupt)
+            go_on(run)
+        own = {"teacher": str(run.folder / "teacher"), "out": tmp_path / "with-head"}
+        run = Run.create(run.settings.model_copy(update=own))
+    monkeypatch.setattr("kdnas.workflow.searching.search._optimize", interrupt)  # no trial yet
+    go_on(run)
+    study = Stepwise(run).open_study()
+    before = study.user_attrs[FINGERPRINTS]
+    for again in (changes, {}):
+        go_on(run, **again)
+        now = study.user_attrs[FINGERPRINTS]
+        assert now["source"] == before["source"] and now["tuned"] != before["tuned"]
+
+
 @pytest.mark.parametrize("finish", [False, True])
 def test_a_search_with_a_scored_candidate_refuses_other_data(
     rows: Path, make_run: Callable[..., Run], finish: bool
