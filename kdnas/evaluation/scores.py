@@ -20,6 +20,7 @@ from kdnas.measure.onnx_sessions import Session, Writer
 from kdnas.measure.quiet import computing
 from kdnas.runtime.device import Runtime
 from kdnas.runtime.working_time import working_seconds
+from kdnas.tasks.comparison import Scored
 from kdnas.tasks.encode import EncodedExamples, ragged_rows
 from kdnas.tasks.metrics import (
     Answers,
@@ -83,15 +84,33 @@ def scores_and_intervals(
         `seconds_per_1000`: what 1,000 rows take, from token ids to answers, without the time that
         others measured latency in.
     """
-    threshold, spent, rows = threshold_of(model.config), 0.0, 0
-    answers: dict[str, Answers] = {}
-    for split, data in splits.items():
-        start = working_seconds()
-        logits = scale.restored(predict(model, data, runtime, pad_id=pad_id).numpy())
-        answers[split] = answers_of(spec, logits, data, threshold)
-        spent, rows = spent + working_seconds() - start, rows + data.row_count
-    pace = float(f"{1000 * spent / max(1, rows):.4g}")
+    start, rows = working_seconds(), sum(data.row_count for data in splits.values())
+    answers = _answers(model, splits, spec, runtime, pad_id, scale)
+    pace = float(f"{1000 * (working_seconds() - start) / max(1, rows):.4g}")
     return {**_scores_of(spec, answers), "seconds_per_1000": pace}
+
+
+def rows_of_model(
+    model: PreTrainedModel,
+    splits: Mapping[str, EncodedExamples],
+    spec: TaskSpec,
+    runtime: Runtime,
+    pad_id: int,
+    scale: LabelScale = UNSCALED,
+) -> dict[str, Any]:
+    """By split the `rows` of `scores_and_intervals`: what a model says, whatever the metrics."""
+    answers = _answers(model, splits, spec, runtime, pad_id, scale)
+    return {split: _plain(said) for split, said in answers.items()}
+
+
+def scores_of_rows(spec: TaskSpec, rows: Scored) -> dict[str, float]:
+    """Every metric of a task on `rows` of some splits, read from JSON or not."""
+    scores: dict[str, float] = {}
+    as_rows = spec.task_type.as_rows
+    for split, part in rows.items():
+        said = Answers(as_rows(part["predicted"]), as_rows(part["truth"]))
+        scores |= metrics_of(spec, said, split)
+    return scores
 
 
 def scores_of_logits(
@@ -112,6 +131,27 @@ def scores_of_logits(
             if split in logits
         },
     )
+
+
+def _answers(
+    model: PreTrainedModel,
+    splits: Mapping[str, EncodedExamples],
+    spec: TaskSpec,
+    runtime: Runtime,
+    pad_id: int,
+    scale: LabelScale,
+) -> dict[str, Answers]:
+    """What a model says of the labelled rows of each split."""
+    threshold = threshold_of(model.config)
+    return {
+        split: answers_of(
+            spec,
+            scale.restored(predict(model, data, runtime, pad_id=pad_id).numpy()),
+            data,
+            threshold,
+        )
+        for split, data in splits.items()
+    }
 
 
 def _scores_of(spec: TaskSpec, answers: Mapping[str, Answers]) -> dict[str, Any]:

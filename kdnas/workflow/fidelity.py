@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
 from statistics import fmean
@@ -22,7 +22,7 @@ from kdnas.config import Settings, settings_of
 from kdnas.config.choices import Cost
 from kdnas.errors import KdnasError
 from kdnas.evaluation.answers import settle_answers
-from kdnas.evaluation.scores import evaluate_model
+from kdnas.evaluation.scores import rows_of_model, scores_of_rows
 from kdnas.files.atomic import write_json
 from kdnas.recipes.full import RecipeRun, run_recipe
 from kdnas.report.fidelity import write_fidelity
@@ -39,6 +39,8 @@ from kdnas.study.attributes import INITIAL
 from kdnas.study.pareto import nondominated_ranks
 from kdnas.study.study import evaluated
 from kdnas.study.whole import open_study_of
+from kdnas.tasks import TaskSpec
+from kdnas.tasks.metrics import scored_by
 from kdnas.teachers.load import Teacher
 from kdnas.workflow.planning.forecast import TRAININGS, Forecast, follow, forecast
 from kdnas.workflow.preparing.inputs import (
@@ -186,7 +188,7 @@ def final_scores(
     student: Student,
     seed: int,
 ) -> dict[str, float]:
-    """Every metric of a student after full KD by its recipe; computed once.
+    """Every metric of a student after full KD by its recipe; trained once, whatever the metrics.
 
     It starts afresh, not from its short training: the final score then owes nothing to the score
     that it is compared with.
@@ -207,20 +209,37 @@ def final_scores(
     vocabulary = inputs.vocabularies[student["vocabulary"]]
     key |= {} if vocabulary.name == TEACHERS_VOCABULARY else {"vocabulary": vocabulary.name}
 
-    def compute() -> dict[str, float]:
+    spec = inputs.data.spec
+
+    def compute() -> dict[str, Any]:
         job = replace(full(student["recipe"]), settings=settings)
         shape = Candidate.from_params(student["architecture"])
         state = run_recipe(job, replace(shape, recipe=student["recipe"]), work, label)
         model, rows = vocabulary.cut(state.model), rows_of(context, inputs, vocabulary.name)
-        scale, spec = job.resources.task_teacher.scale, inputs.data.spec
-        exact = context.runtime.exact
+        scale, exact = job.resources.task_teacher.scale, context.runtime.exact
         # As the student that ships has it.
         settle_answers(model, rows.selection, exact, rows.pad_id, inputs.data.train)
-        return evaluate_model(model, rows.evaluation, spec, exact, rows.pad_id, scale)
+        return rows_of_model(model, rows.evaluation, spec, exact, rows.pad_id, scale)
 
-    scores = run_step(context, name, key, compute)
+    scores = _earlier_scores(context, name, key, spec)
+    if scores is None:
+        scores = scores_of_rows(spec, run_step(context, name, {**key, "rows": True}, compute))
     shutil.rmtree(work, ignore_errors=True)
     return scores
+
+
+def _earlier_scores(
+    context: Context, name: str, key: Mapping[str, Any], spec: TaskSpec
+) -> dict[str, float] | None:
+    """What earlier versions kept, scores in place of answers; None where the main one is not known.
+
+    Such scores do not tell the class that they are about where their names do not.
+    """
+    step = context.run.step(name, key)
+    if "positive" in scored_by(spec, ()) or not step.done():
+        return None
+    found: dict[str, float] = step.read()
+    return found if spec.main_score in found else None
 
 
 def summarise(students: list[Student], metric: str) -> dict[str, Any]:

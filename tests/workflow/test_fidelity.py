@@ -21,6 +21,7 @@ from support.stepwise import Stepwise
 from kdnas.cli.app import app
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
+from kdnas.files.artifact import json_artifact, key_of
 from kdnas.files.atomic import write_text
 from kdnas.recipes.full import run_recipe
 from kdnas.report.fidelity import fidelity_lines
@@ -28,7 +29,7 @@ from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture, Candidate
 from kdnas.study.study import evaluated
-from kdnas.tasks import load_spec
+from kdnas.tasks import TaskSpec, load_spec
 from kdnas.workflow.fidelity import (
     choose_students,
     fidelity,
@@ -153,7 +154,9 @@ def test_a_student_of_other_labels_or_teachers_is_trained_again(
     change: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys: list[dict[str, Any]] = []
-    monkeypatch.setattr("kdnas.workflow.fidelity.run_step", lambda *given: keys.append(given[2]))
+    monkeypatch.setattr(
+        "kdnas.workflow.fidelity.run_step", lambda *given: keys.append(given[2]) or {}
+    )
     known: Any = {"recipe": "default", "vocabulary": "teacher", "label": "a", "architecture": {}}
     inputs: Any = SimpleNamespace(
         data=SimpleNamespace(spec=load_spec("mrpc")),
@@ -161,10 +164,48 @@ def test_a_student_of_other_labels_or_teachers_is_trained_again(
     )
     full: Any = None
     for settings in (Settings(), Settings(), Settings(**change)):
-        context: Any = SimpleNamespace(settings=settings, run=SimpleNamespace(folder=tmp_path))
+        context: Any = SimpleNamespace(settings=settings, run=Run(tmp_path, settings))
         final_scores(context, inputs, full, known, 0)
     first, same, other = keys
     assert first == same and first != other
+
+
+def test_other_metrics_are_of_the_students_that_are_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Any] = []
+    answers = {"validation": {"predicted": [1, 1, 0, 0], "truth": [1, 0, 0, 0]}}
+    monkeypatch.setattr(
+        "kdnas.workflow.fidelity.run_step",
+        lambda context, name, key, _: context.run.step(name, key).get(
+            lambda: trained.append(name) or answers
+        ),
+    )
+    context: Any = SimpleNamespace(settings=Settings(), run=Run(tmp_path, Settings()))
+    student: Any = {"recipe": "default", "vocabulary": "teacher", "label": "a", "architecture": {}}
+
+    def score(*metrics: str, **entry: Any) -> float:
+        spec = TaskSpec.model_validate(
+            {"name": "t", "text": "text", "labels": ["ham", "spam"], "metrics": metrics, **entry}
+        )
+        inputs: Any = SimpleNamespace(
+            data=SimpleNamespace(spec=spec),
+            vocabularies={"teacher": SimpleNamespace(name="teacher")},
+        )
+        none: Any = None
+        return final_scores(context, inputs, none, student, 0)[spec.main_score]
+
+    assert score("accuracy") == 0.75 and score("f1") == pytest.approx(2 / 3)
+    assert score("f1", positive="ham") == pytest.approx(4 / 5) and len(trained) == 1
+    [file] = (tmp_path / "steps").glob("fidelity-*")
+    key = {k: v for k, v in (key_of(file) or {}).items() if k != "rows"}
+    json_artifact(file, key).write({"accuracy": 0.5})  # as of earlier versions
+    assert score("accuracy", "f1") == 0.5 and len(trained) == 1
+    assert score("f1") == pytest.approx(2 / 3) and len(trained) == 2
+    json_artifact(file, key).write({"f1": 0.5})
+    assert score("f1", benchmark="B") == 0.5 and len(trained) == 2
+    assert score("f1", benchmark="B", positive="ham") == pytest.approx(4 / 5)
+    assert len(trained) == 3
 
 
 def trial(number: int, loss: float, speedup: float, params: int = 1) -> FrozenTrial:

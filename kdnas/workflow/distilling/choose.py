@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from kdnas.evaluation.scores import scores_and_intervals
+from kdnas.evaluation.scores import rows_of_model, scores_of_rows
 from kdnas.files.artifact import content_of, damage, key_of
 from kdnas.files.atomic import move, replace_folder
 from kdnas.report.model import Selection
@@ -154,12 +154,18 @@ def _keeps(limits: Limits, prepared: Prepared, control: Control) -> bool:
 
 
 def held_out_score(prepared: Prepared, made: Control) -> float:
-    """A student's main score on the training rows held out."""
-    return float(_on_held_out_rows(prepared, made)["score"])
+    """A student's main score on the training rows held out.
+
+    The run keeps what it says there, not the score: a task may have other metrics later.
+    """
+    spec = prepared.inputs.data.spec
+    scores = scores_of_rows(spec, _on_held_out_rows(prepared, made)["rows"])
+    score = scores.get(spec.main_score, fmean([*scores.values()] or [0.0]))
+    return score if math.isfinite(score) else 0.0
 
 
 def _on_held_out_rows(prepared: Prepared, control: Control) -> dict[str, Any]:
-    """A student's main `score` on the training rows held out, and its predictions, as `rows`."""
+    """What a student says of the training rows held out, as `rows`."""
     data, folder = prepared.inputs.data, control.folder
     own = prepared.rows(control.candidate.vocabulary)
 
@@ -167,10 +173,7 @@ def _on_held_out_rows(prepared: Prepared, control: Control) -> dict[str, Any]:
         model = saved_model(folder, data.spec)
         split, exact = data.spec.evaluation[0], prepared.context.runtime.exact
         rows = {split: own.selection}
-        found = scores_and_intervals(model, rows, data.spec, exact, own.pad_id)
-        scores = found["scores"]
-        score = scores.get(data.spec.main_score, fmean([*scores.values()] or [0.0]))
-        return {"score": score if math.isfinite(score) else 0.0, "rows": found["rows"]}
+        return {"rows": rows_of_model(model, rows, data.spec, exact, own.pad_id)}
 
     parts = folder.relative_to(prepared.context.run.folder).parts
     key = {"content": content_of(folder), "rows": own.selection.fingerprint()}

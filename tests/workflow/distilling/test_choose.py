@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from conftest import Said
 from support.stepwise import Stepwise
 from support.tiny import save_squad
 
+from kdnas.config import Settings
 from kdnas.files.artifact import content_of
 from kdnas.report.model import SEARCHED
 from kdnas.runs.run_folder import Run
 from kdnas.space import Candidate, Pruning
+from kdnas.tasks import TaskSpec
 from kdnas.workflow.distilling import choose
 from kdnas.workflow.distilling.measure import Control
 from kdnas.workflow.preparing.inputs import check_same_data
@@ -223,3 +226,27 @@ def test_a_run_that_has_begun_keeps_the_rows_that_choose_its_student(
     older = Stepwise(Run.open(steps.run.folder))
     check_same_data(older.context, older.data)
     assert len(for_students(older.data, older.settings).train) < 120
+
+
+def test_the_held_out_score_is_of_the_metrics_of_today(tmp_path: Path) -> None:
+    run, selection = Run(tmp_path, Settings()), SimpleNamespace(fingerprint=lambda: "rows")
+    part = {"predicted": [1, 1, 0, 0], "truth": [1, 0, 0, 0]}
+    key = {"content": None, "rows": "rows"}
+    run.step("select student", key).write({"score": 0.75, "rows": {"validation": part}})
+    none: Any = None
+    made = Control(SEARCHED, Candidate(none), tmp_path / "student")
+
+    def score(*metrics: str, **entry: Any) -> float:
+        spec = TaskSpec.model_validate(
+            {"name": "t", "text": "text", "labels": ["ham", "spam"], "metrics": metrics, **entry}
+        )
+        prepared: Any = SimpleNamespace(
+            inputs=SimpleNamespace(data=SimpleNamespace(spec=spec)),
+            context=SimpleNamespace(run=run),
+            rows=lambda _: SimpleNamespace(selection=selection),
+        )
+        return choose.held_out_score(prepared, made)
+
+    assert score("accuracy") == 0.75 and score("f1") == pytest.approx(2 / 3)
+    assert score("f1", positive="ham") == pytest.approx(4 / 5)
+    assert score("f1", benchmark="B", positive="ham") == pytest.approx(4 / 5)
