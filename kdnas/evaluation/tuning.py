@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 
 from kdnas.config import Settings
 from kdnas.config.recipe import LEAST_EPOCHS, MOST_BATCH, MOST_EPOCHS
@@ -36,6 +38,7 @@ GRID_LRS = (3e-5, 5e-5, 1e-4, 3e-4)
 GRID_BATCH_SIZES = (8, 16, 32, 64, 128)
 MOST_SEEDS = 1000
 FINE_TUNING = "fine-tuning"
+WRITING = "generation"  # in a record of scores: how the model writes
 WORST = -2.0  # below every metric
 WIDTH = 80  # of a terminal
 
@@ -124,6 +127,7 @@ class Tuner:
     runtime: Runtime  # of the training; scores are computed in fp32
     folder: Path  # keeps `POINT.json` for each point, and in `model` the best checkpoint
     done: list[Outcome] = field(default_factory=list)
+    left: Outcome | None = None  # of the best checkpoint that an earlier evaluation left in `model`
 
     def tune(self, grid: Sequence[Point], seeds: int) -> list[Outcome]:
         """Fine-tunes at every point of a grid, then at the best one with further seeds.
@@ -132,6 +136,10 @@ class Tuner:
         KdnasError where every point diverged.
         """
         total, name = len(grid) + seeds - 1, self.subject.spec.name
+        first = grid[0].seed
+        self.left = self._left([replace(p, seed=first + i) for p in grid for i in range(seeds)])
+        # Another takes the place of a checkpoint only once both are known.
+        grid = sorted(grid, key=lambda point: not self._is_of_left(point))
         with progress(f"{name} {FINE_TUNING}", total, unit=f"{name}: {FINE_TUNING}") as advance:
 
             def take(point: Point) -> Outcome:
@@ -142,7 +150,6 @@ class Tuner:
             best = max([take(point) for point in grid], key=lambda one: one.total)
             if not best.scores:
                 raise KdnasError(f"{name}: every fine-tuning diverged; lower --lrs")
-            first = best.point.seed
             others = [replace(best.point, seed=seed) for seed in range(first + 1, first + seeds)]
             outcomes = [best, *map(take, others)]
         return [outcome for outcome in outcomes if outcome.scores]
@@ -158,40 +165,87 @@ class Tuner:
 
     def _take(self, point: Point, total: int) -> Outcome:
         """One point: its outcome on disk where it is done, else fine-tuned now."""
-        start, subject, key = time.perf_counter(), self.subject, self._key(point)
-        stem = f"lr{point.lr:g}-batch{point.batch_size}-epochs{point.epochs:g}-seed{point.seed}"
-        file, by = self.folder / f"{stem}.json", scored_by(subject.spec, subject.splits)
-        record = json_artifact(file, {"fine-tuning": key, **by})
-        before = _known_scores(file, key, by)
-
-        def scores() -> dict[str, float]:
-            kept, exact = self._kept(point, key), self.runtime.exact
-            there = kept.done()  # scored before by other metrics
-            try:
-                model = load_student(kept.path) if there else self._fine_tuned(point, key).model
-                found = evaluate_model(model, subject.splits, subject.spec, exact, subject.pad_id)
-            except DivergedError:
-                return {}
-            best = max((one.total for one in self.done), default=WORST)
-            if task_score(subject.spec, found) > best and not there:
-                kept.write(model)
-            return found
-
-        found = record.get(scores) if before is None else before
-        total_score = task_score(subject.spec, found) if found else WORST
-        outcome = Outcome(point, key, found, total_score)
+        start, key = time.perf_counter(), self._key(point)
+        found, known = self._scores(point, key)
+        outcome = self._outcome(point, key, found)
         self._checkpoint(key).unlink(missing_ok=True)
         self.done.append(outcome)
         result = metrics_line(outcome.scores) if outcome.scores else "diverged"
-        spent = (
-            "from an earlier evaluation"
-            if before is not None
-            else f"{time.perf_counter() - start:.0f} s"
-        )
-        place = f"{subject.spec.name} {len(self.done)}/{total}"
+        spent = "from an earlier evaluation" if known else f"{time.perf_counter() - start:.0f} s"
+        place = f"{self.subject.spec.name} {len(self.done)}/{total}"
         for line in point_lines(place, point.label, result, spent):
             say(line)
         return outcome
+
+    def _outcome(self, point: Point, key: str, scores: dict[str, float]) -> Outcome:
+        return Outcome(
+            point, key, scores, task_score(self.subject.spec, scores) if scores else WORST
+        )
+
+    def _scores(self, point: Point, key: str) -> tuple[dict[str, float], bool]:
+        """The scores of a point, none where it diverged, and whether they were on disk."""
+        subject = self.subject
+        stem = f"lr{point.lr:g}-batch{point.batch_size}-epochs{point.epochs:g}-seed{point.seed}"
+        file = self.folder / f"{stem}.json"
+        by = {**scored_by(subject.spec, subject.splits), **self._writing()}
+        before = _known_scores(file, key, by)
+        if before is not None:
+            return before, True
+
+        def compute() -> dict[str, float]:
+            kept, exact = self._kept(point, key), self.runtime.exact
+            there = kept.done()  # scored before by other metrics, or as it wrote otherwise
+            try:
+                model = self._read(kept) if there else self._fine_tuned(point, key).model
+                found = evaluate_model(model, subject.splits, subject.spec, exact, subject.pad_id)
+            except DivergedError:
+                return {}
+            if not there and self._is_best(self._outcome(point, key, found)):
+                kept.write(model)
+            return found
+
+        return json_artifact(file, {"fine-tuning": key, **by}).get(compute), False
+
+    def _is_best(self, one: Outcome) -> bool:
+        """Whether an outcome is above all so far, the first of equals being the best."""
+        left = self.left.total if self.left and self._is_of_left(one.point) else WORST
+        return one.total > max((o.total for o in self.done), default=WORST) and one.total >= left
+
+    def _is_of_left(self, point: Point) -> bool:
+        """Whether a point is that of the checkpoint left in `model`, with whatever seed."""
+        return (
+            self.left is not None and replace(point, seed=self.left.point.seed) == self.left.point
+        )
+
+    def _left(self, points: Sequence[Point]) -> Outcome | None:
+        """Which of some points has its checkpoint on disk, scored now where it is not."""
+        named = (key_of(self.folder / "model") or {}).get("point")
+        point = next((one for one in points if asdict(one) == named), None)
+        key = None if point is None else self._key(point)
+        if point is None or key is None or not self._kept(point, key).done():
+            return None
+        return self._outcome(point, key, self._scores(point, key)[0])
+
+    @cached_property
+    def _generation(self) -> GenerationConfig | None:
+        """How models write; None where they do not. No training depends on it."""
+        if not self.subject.spec.task_type.generates:
+            return None
+        own: GenerationConfig = fresh(self.subject, 0).model.generation_config
+        return own
+
+    def _writing(self) -> dict[str, Any]:
+        """What decides the texts of trained weights: plain values for a key."""
+        own = self._generation
+        return {} if own is None else {WRITING: json.loads(own.to_json_string(use_diff=False))}
+
+    def _read(self, kept: Artifact[PreTrainedModel]) -> PreTrainedModel:
+        """A checkpoint of an earlier evaluation, which writes as the given one does now."""
+        model = load_student(kept.path)
+        if self._generation is not None:
+            model.generation_config = self._generation
+            kept.write(model)
+        return model
 
     def _fine_tuned(self, point: Point, key: str) -> Teacher:
         tuned = fresh(self.subject, point.seed)
@@ -224,14 +278,10 @@ class Tuner:
         """A hash of everything that decides a fine-tuning's outcome."""
         weights = self.train.class_weights
         weighed = {} if weights is None else {"class_weights": weights.tolist()}
-        begun = fresh(self.subject, point.seed)
-        writes = self.subject.spec.task_type.generates
-        writing = {"generation": begun.model.generation_config.to_dict()} if writes else {}
         return teacher_key(
-            begun,
+            fresh(self.subject, point.seed),
             self.train,
             **weighed,
-            **writing,
             schedule=asdict(point.schedule),
             precision=self.runtime.precision,
             evaluation={split: data.fingerprint() for split, data in self.subject.splits.items()},
@@ -244,16 +294,25 @@ def _known_scores(file: Path, key: str, by: Mapping[str, Any]) -> dict[str, floa
     Args:
         file: What it left.
         key: Of the fine-tuning.
-        by: What decides the scores of a model; earlier evaluations do not name it.
+        by: What decides the scores of a model; evaluations of earlier versions do not name it, and
+            count as those of a model that writes as it does now.
     """
     known = key_of(file) or {}
     record = json_artifact(file, known)
     if known.get("fine-tuning") != key or not record.done():
         return None
     found: dict[str, float] = record.read()
-    asked = known.get("metrics", [*found])
-    same = {*by["metrics"]} <= {*asked} and known.get("positive") == by.get("positive")
-    return {n: found[n] for n in by["metrics"] if n in found} if same or not found else None
+    if not found:
+        return {}
+    writing = by.get(WRITING)
+    if writing is not None and WRITING not in known:
+        known = {**known, WRITING: writing}
+        json_artifact(file, known).write(found)  # so that a later change is seen
+    asked = {"metrics": [*found], **known}
+    same = all(asked.get(name) == by.get(name) for name in ("positive", WRITING))
+    if not same or not {*by["metrics"]} <= {*asked["metrics"]}:
+        return None
+    return {name: found[name] for name in by["metrics"] if name in found}
 
 
 def fresh(subject: Subject, seed: int) -> Teacher:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from types import SimpleNamespace
@@ -20,11 +21,12 @@ from kdnas.evaluation import tuning
 from kdnas.evaluation.closing import closing_lines
 from kdnas.evaluation.data import Subject, prepare, read_train
 from kdnas.evaluation.evaluate import evaluate
-from kdnas.evaluation.tuning import Tuner, fresh, metrics_line, plan, point_lines
+from kdnas.evaluation.tuning import Point, Tuner, fresh, metrics_line, plan, point_lines
 from kdnas.files.artifact import json_artifact
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import EncodedExamples, TaskSpec, load_spec
 from kdnas.tasks.metrics import scored_by
+from kdnas.teachers.load import load_tokenizer
 
 HERE = {"device": "cpu", "precision": "fp32", "threads": 1}
 
@@ -198,16 +200,38 @@ def test_classes_are_weighed_where_a_config_asks_for_it(
         read_train(prepare(str(teacher_folder), load_spec("stsb"), settings, True), settings)
 
 
-def test_another_way_of_writing_is_another_evaluation(runtime: Runtime, tmp_path: Path) -> None:
-    place, keys = save_writer(tmp_path / "bart"), []
+def test_another_way_of_writing_is_scored_anew_not_trained(
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, out, trained = save_writer(tmp_path / "bart"), tmp_path / "out", []
     file, spec = place / "generation_config.json", load_spec("multi30k")
+    tokenizer: Any = load_tokenizer(str(place))
     train = EncodedExamples(np.array([5], np.int32), None, np.array([0, 1]), np.array([5]))
-    subject = Subject(str(place), spec, {}, None, None, 32, {}, tuned=True, held_out=False)
+    subject = Subject(str(place), spec, {}, tokenizer, None, 32, {}, tuned=True, held_out=False)
     [point] = plan(Settings(task="multi30k"))
-    for beams in (1, 1, 3):
+
+    def score(model: Any, *_: Any) -> dict[str, float]:
+        return {"bleu": model.generation_config.num_beams / 10}
+
+    monkeypatch.setattr(tuning, "fine_tune", lambda *given: trained.append(given))
+    monkeypatch.setattr(tuning, "evaluate_model", score)
+    monkeypatch.setattr(tuning, "scored_by", lambda *_: {"metrics": ["bleu"]})
+    monkeypatch.setattr(tuning, "task_score", lambda _, scores: scores["bleu"])
+    monkeypatch.setattr(Subject, "pad_id", 0)
+
+    def tune(beams: int) -> tuple[str, float]:
         file.write_text(json.dumps({**json.loads(file.read_text()), "num_beams": beams}))
-        keys.append(Tuner(subject, train, runtime, tmp_path)._key(point))
-    assert keys[0] == keys[1] != keys[2]
+        [outcome] = Tuner(subject, train, runtime, out).tune([point], 1)
+        return outcome.key, outcome.scores["bleu"]
+
+    key, first = tune(1)
+    assert first == 0.1 and tune(1) == (key, 0.1) and len(trained) == 1
+    assert tune(3) == (key, 0.3) and len(trained) == 1
+    assert json.loads((out / "model" / file.name).read_text())["num_beams"] == 3
+    [record] = out.glob("lr*.json")
+    json_artifact(record, {"fine-tuning": key}).write({"bleu": 0.5})  # as of earlier versions
+    assert tune(2) == (key, 0.5), "counts as that of models that write as now"
+    assert tune(4) == (key, 0.4) and len(trained) == 1
 
 
 @pytest.mark.parametrize("questions", [1, 2, 3])
@@ -304,3 +328,62 @@ def test_scores_of_other_metrics_are_computed_and_known_ones_read(
     assert take("mcc") == ["mcc"] and take("f1", "mcc") == ["f1 (spam)", "mcc"]
     assert len(trained) == 2, "what is known is read"
     assert take("f1", positive="ham") == ["f1 (ham)"] and len(trained) == 3
+
+
+def test_a_checkpoint_is_scored_by_other_metrics_before_another_takes_its_place(
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none: Any = None
+    low, high = plan(Settings(task="t"), lrs="1e-4,1e-3")
+    other = replace(high, seed=1)
+    totals = {
+        "accuracy": {low: 0.5, replace(low, seed=1): 0.5, high: 0.6, other: 0.7},
+        "mcc": {low: 0.2, replace(low, seed=1): 0.4, high: 0.3, other: 0.3},
+        "f1 (spam)": {low: 0.3, replace(low, seed=1): 0.2, high: 0.1, other: 0.9},
+    }
+    trained: list[Point] = []
+
+    def train(self: Tuner, point: Point, key: str) -> Any:
+        trained.append(point)
+        return SimpleNamespace(model=asdict(point))
+
+    def score(model: Any, splits: Any, spec: TaskSpec, *_: Any) -> dict[str, float]:
+        return {name: totals[name][Point(**model)] for name in scored_by(spec, splits)["metrics"]}
+
+    def kept(self: Tuner, point: Point, key: str) -> Any:
+        return json_artifact(tmp_path / "model", {"point": asdict(point), "key": key})
+
+    monkeypatch.setattr(Tuner, "_key", lambda _, point: str(point))
+    monkeypatch.setattr(Tuner, "_kept", kept)
+    monkeypatch.setattr(Tuner, "_fine_tuned", train)
+    monkeypatch.setattr(Subject, "pad_id", 0)
+    monkeypatch.setattr(tuning, "evaluate_model", score)
+    monkeypatch.setattr(tuning, "load_student", lambda path: json.loads(path.read_text()))
+
+    def tune(metric: str, seeds: int) -> tuple[list[Point], Point]:
+        """What is trained, and whose checkpoint is there in the end."""
+        trained.clear()
+        spec = TaskSpec.model_validate(
+            {"name": "t", "text": "text", "labels": ["ham", "spam"], "metrics": [metric]}
+        )
+        splits = {"validation": none}
+        subject = Subject("", spec, splits, none, none, 32, {}, tuned=True, held_out=False)
+        tuner = Tuner(subject, none, runtime, tmp_path)
+        tuner.tune([low, high], seeds)
+        found = Point(**json.loads((tmp_path / "model").read_text()))
+        assert max(tuner.done, key=lambda one: one.total).point == found
+        return [*trained], found
+
+    assert tune("accuracy", 1) == ([low, high], high)
+    monkeypatch.setattr(Tuner, "_fine_tuned", lambda *_: 1 / 0)  # a kill in the first training
+    with pytest.raises(ZeroDivisionError):
+        tune("mcc", 1)
+    assert json.loads((tmp_path / "model").read_text()) == asdict(high)
+    monkeypatch.setattr(Tuner, "_fine_tuned", train)
+    assert tune("mcc", 1) == ([low], high), "the best one is not trained again"
+    assert tune("accuracy", 2) == ([low, other], other)
+    # The further seed of a point that is no longer the best leaves its place.
+    assert tune("f1", 2) == ([high, low, replace(low, seed=1)], low)
+    assert tune("mcc", 2) == ([high, other], high)
+    assert tune("accuracy", 2) == ([low, other], other)
+    assert tune("mcc", 2) == ([high, low], high), "the further seed is scored, not trained"
