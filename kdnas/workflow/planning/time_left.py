@@ -27,7 +27,8 @@ def within_time(prepared: Prepared, study: Study) -> Prepared:
     """The same with epochs of full KD that fit into the time left.
 
     They are chosen once, before the first student trains: each training ends with the whole decay
-    of its learning rate, and all students of the run train alike.
+    of its learning rate, and all students of the run train alike. A run with a budget that is to
+    end however late it is (`--finish`) chooses them, too, and keeps its students later.
     """
     context = prepared.context
     best = ranked_trials(study, speedup=context.settings.speedup)[0]
@@ -38,7 +39,7 @@ def within_time(prepared: Prepared, study: Study) -> Prepared:
     epochs = epochs_beside(shape, prepared.inputs.space.teacher, settings, usual)
     foresee(study, best, context.settings, epochs)
     chosen = share_of(context, candidate)
-    if not (context.time.limited or chosen.done()):
+    if not (context.settings.budget or chosen.done()):
         return prepared
     share = chosen.get(lambda: _share(context))
     if share == context.settings.epochs_share:
