@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from optuna.study import Study
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.config.options.base import MOST_TRIALS
 from kdnas.errors import KdnasError
@@ -29,14 +29,18 @@ def trials_left(
     """Whole trials that the search, or random search beside it, has still to end.
 
     Those that run or wait are among them: their process may be gone, and they are tried again. Of a
-    small space there are no more than it has candidates for.
+    small space there are no more than it has candidates for. Where all is spent and candidates wait
+    on rungs, one is still to be trained to the end.
     """
     settings = context.settings
     off = control and (settings.random_control == "off" or settings.sampler == "random")
     if off or not settings.searches or search_end(context, control=control).done():
         return 0.0
-    left = max(0.0, settings.trials - trials_spent(context, control=control, ended=True))
-    return left if space is None else min(left, _candidates_left(context, space, control=control))
+    pruner, trials = _paid_for(context, control=control, ended=True)
+    left = settings.trials - pruner.spent(trials) / pruner.full_cost
+    if space is not None:
+        left = min(left, _candidates_left(context, space, control=control))
+    return max(left, pruner.owed(trials) / pruner.full_cost)
 
 
 def _candidates_left(context: Context, space: SearchSpace, *, control: bool) -> float:
@@ -59,14 +63,20 @@ def search_end(context: Context, *, control: bool = False) -> Artifact[Any]:
 
 def trials_spent(context: Context, *, control: bool = False, ended: bool = False) -> float:
     """What a study has spent, in whole trials, or what has `ended` of it; 0 where there is none."""
-    settings = context.settings
-    if not settings.searches:
+    if not context.settings.searches:
         return 0
-    found = _own_or_control(context, control=control)
+    pruner, trials = _paid_for(context, control=control, ended=ended)
+    return pruner.spent(trials) / pruner.full_cost
+
+
+def _paid_for(
+    context: Context, *, control: bool, ended: bool
+) -> tuple[SuccessiveHalvingPruner, list[FrozenTrial]]:
+    """The rungs of a study and its trials, or those that have `ended`; none where it is not."""
+    found, settings = _own_or_control(context, control=control), context.settings
     pruner = SuccessiveHalvingPruner(1 if control else settings.rungs, settings.reduction)
     states = ENDED if ended else None
-    trials = found.get_trials(deepcopy=False, states=states) if found else []
-    return pruner.spent(trials) / pruner.full_cost
+    return pruner, found.get_trials(deepcopy=False, states=states) if found else []
 
 
 def with_expected_trials(context: Context) -> Context:

@@ -8,12 +8,17 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import create_trial
+from optuna.trial import TrialState, create_trial
 from support.stepwise import Stepwise
 
 from kdnas.config import Settings
 from kdnas.runs.run_folder import Run
-from kdnas.study.attributes import UNITS
+from kdnas.scoring.costs import Costs
+from kdnas.scoring.evaluate import Evaluation
+from kdnas.scoring.scorer import Score
+from kdnas.study.attributes import CONTINUES, RUNG, RUNG_VALUES, UNITS
+from kdnas.study.study import evaluated
+from kdnas.workflow.preparing.trials_spent import trials_left
 from kdnas.workflow.searching import search as of_searches
 from kdnas.workflow.searching.search import open_run_study, random_search, search, too_short
 
@@ -69,3 +74,35 @@ def test_a_space_that_was_tried_is_not_searched_again(
         random = random_search(prepared, study)
         assert random and len(random.trials) == 2
         assert searched == [False, True]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_search_that_goes_on_takes_one_candidate_to_the_end_whatever_was_spent(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    step = Stepwise(make_run(trials=2, rungs=2, sampler="tpe"))
+    study, space = step.open_study(), step.space
+    costs = Costs(9, 8, 1.0, 0.0, 2.0, 2.0)
+    known = {**costs.numbers, "seconds": 1.0, "loss": 0.5, RUNG: 1 / 3, UNITS: 1}
+    for i, candidate in enumerate(space.candidates[:6]):
+        trial = create_trial(
+            state=TrialState.PRUNED,
+            params=space.params(candidate),
+            distributions=space.distributions,
+            user_attrs={**known, "reward": i / 10, RUNG_VALUES: [i / 10]},
+        )
+        study.add_trial(trial)
+    if begun:  # as Ctrl-C leaves the training of the best to the end
+        study.enqueue_trial(study.trials[5].params, user_attrs={CONTINUES: 5, UNITS: 2})
+    assert trials_left(step.context, space=space) == pytest.approx(2 / 3)
+
+    def evaluate(*_: object) -> Evaluation:
+        return Evaluation(costs, {}, Score(0.9), 0.9, 1.0)
+
+    monkeypatch.setattr(of_searches, "_check_same", lambda *_: None)
+    given = {"context": step.context, "inputs": step.inputs, "evaluate": evaluate}
+    prepared: Any = SimpleNamespace(**given, meter=SimpleNamespace(teacher_params=1000))
+    search(prepared, study)
+    [whole] = evaluated(study)
+    assert space.candidate(whole.params) == space.candidates[5]
+    assert trials_left(step.context, space=space) == 0
