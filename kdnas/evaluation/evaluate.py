@@ -172,6 +172,10 @@ def _settings_of(
     flags = {name: value for name, value in given.items() if value is not None}
     check_model(fspath(model))
     settings = load_settings(config, flags, _of_run(Path(model)))
+    if (
+        settings.task is None and "task" in settings.model_fields_set
+    ):  # a run's of the embedded task
+        settings = settings.model_copy(update={"task": DEFAULT_TASK})
     check_task_chosen(settings, config)
     check_tasks(settings)
     return settings
@@ -430,10 +434,10 @@ def _of_run(folder: Path) -> dict[str, Any]:
     file = folder / "config.yaml"
     own = read_yaml(file) if file.exists() else {}
     encoding = {name for kind in TASK_TYPES.values() for name in kind.encode_settings}
-    names = ("task", "tasks", "data_dir", "max_length", "max_eval_rows", "skip_malformed")
-    defaults = {"task": DEFAULT_TASK} if own else {}
+    names = ("tasks", "data_dir", "max_length", "max_eval_rows", "skip_malformed")
     known = {name: own.get(name) for name in (*names, *sorted(encoding))}
-    return {**defaults, **{name: value for name, value in known.items() if value is not None}}
+    task = {"task": own.get("task")} if own else {}
+    return {**task, **{name: value for name, value in known.items() if value is not None}}
 
 
 def _identity(model: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import shlex
 import shutil
 from copy import deepcopy
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 import optuna
 import plotly.graph_objects as go
 import pytest
+from conftest import Said
 from made_runs import HOSTILE, TEACHER, make_run, report_of
 
 from kdnas.config import Settings
@@ -52,6 +54,7 @@ from kdnas.space.architecture import FIELDS
 from kdnas.study.attributes import CONTINUES
 from kdnas.study.rows import candidate_of
 from kdnas.study.study import evaluated
+from kdnas.tasks import DEFAULT_TASK
 
 
 @pytest.fixture(scope="module")
@@ -481,6 +484,25 @@ def test_a_page_of_another_student_gives_commands_for_that_one(
     assert commands(other)["shipped"] == command_of(other, 2) == lines[0]
     assert commands(other)["command"] == f"kdnas distill {run} --trial "
     assert commands(data)["shipped"] == f"kdnas predict {run} 'a text'"
+
+
+def test_a_page_of_another_student_scores_it_on_the_task_of_its_run(
+    teacher_folder: Path, tmp_path: Path, command: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen(settings: Settings, *_: object) -> None:
+        raise KdnasError(f"task {settings.task}")
+
+    monkeypatch.setattr("kdnas.evaluation.evaluate.find_tasks", chosen)
+    run = make_run(tmp_path / "run", task="sst2")
+    home, config = run.folder / "students" / "trial-2", run.folder / "config.yaml"
+    shutil.copytree(teacher_folder, home / "student")
+    lines = next_section(replace(read_run(run), home=home)).commands
+    [line] = [one.line for one in lines if one.line.startswith("kdnas evaluate")]
+    assert command(*shlex.split(line)[1:]) == (2, "kdnas: task sst2\n")
+    config.write_text(config.read_text().replace("\ntask: sst2\n", "\ntask: null\n"))
+    assert command(*shlex.split(line)[1:]) == (2, f"kdnas: task {DEFAULT_TASK}\n")
+    config.write_text("seed: 3\n")  # no run's
+    assert command(*shlex.split(line)[1:]) == (2, "kdnas: task None\n")
 
 
 def test_the_page_asks_the_student_of_a_task_on_pairs_about_a_pair(data: ReportData) -> None:
