@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdnas.config import Settings, has_general_stages, proxy_has_labels
 from kdnas.distillation.batches import DECODER_MULTIPLE, PAD_MULTIPLE, padded
@@ -30,6 +31,8 @@ from kdnas.tasks.sampling import draw_proxy, stratified_sample, training_sample
 from kdnas.teachers.sound import check_inputs
 from kdnas.teachers.tokenizer import longest_input, longest_target
 
+# Indices of so many rows to train on, by a seed.
+Draw = Callable[[Examples, int, int], NDArray[np.int64]]
 CORPUS_SEED = 0
 MOST_SPARE = 1000
 
@@ -88,8 +91,14 @@ class RunData:
     needs_enough: bool = False
 
 
-def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any) -> RunData:
-    """Encodes a task's examples and the corpus for a teacher.
+def prepare_data(
+    task: TaskData,
+    settings: Settings,
+    tokenizer: Any,
+    config: Any,
+    draw: Draw = training_sample,
+) -> RunData:
+    """Encodes a task's examples and the corpus for a teacher; `draw` chooses `max_train_rows`.
 
     Raises:
         KdnasError: The corpus cannot be read, the proxy would be too small, latencies cannot be
@@ -98,7 +107,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     _check_latency(settings, config)
     length = input_length(settings, tokenizer, config)
     options = encode_options(settings, task.spec.task_type, config)
-    train, few = _drawn_rows(task.splits["train"], settings)
+    train, few = _drawn_rows(task.splits["train"], settings, draw)
     spare = None if few is None else encode(few, tokenizer, length, "selection", options)
     encoded = encode(train, tokenizer, length, "train", options)
     encoded = with_class_weights(encoded, task.spec, settings.class_weights)
@@ -159,11 +168,11 @@ def _check_latency(settings: Settings, config: Any) -> None:
         )
 
 
-def _drawn_rows(rows: Examples, settings: Settings) -> tuple[Examples, Examples | None]:
+def _drawn_rows(rows: Examples, settings: Settings, draw: Draw) -> tuple[Examples, Examples | None]:
     """Rows to train on, and of those that `max_train_rows` leaves out at most 1,000 spare ones."""
     if not settings.max_train_rows or settings.max_train_rows >= len(rows):
         return rows, None
-    chosen = training_sample(rows, settings.max_train_rows, settings.seed)
+    chosen = draw(rows, settings.max_train_rows, settings.seed)
     left = rows.take(np.setdiff1d(np.arange(len(rows)), chosen))
     few = left.take(stratified_sample(left, min(MOST_SPARE, len(left)), settings.seed))
     return rows.take(chosen), few

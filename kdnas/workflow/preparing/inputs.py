@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from kdnas.config import Settings, every_recipe
 from kdnas.config.groups import OF_FINE_TUNING, OF_SCORING, OF_SHORT_RUNS, OF_THE_TEACHER
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact
-from kdnas.recipes.run_data import RunData, prepare_data
+from kdnas.recipes.run_data import Draw, RunData, prepare_data
 from kdnas.recipes.transfer_set import FILES as TRANSFER_FILES
 from kdnas.recipes.transfer_set import reads_transfer
 from kdnas.runs.context import Context
@@ -33,6 +34,7 @@ from kdnas.students.static import check_static
 from kdnas.study.attributes import FINGERPRINTS
 from kdnas.study.study import has_score
 from kdnas.study.whole import what_is_distilled
+from kdnas.tasks.sampling import stratified_sample, training_sample
 from kdnas.teachers.load import (
     Teacher,
     check_family,
@@ -117,13 +119,28 @@ def read_inputs(context: Context) -> Inputs:
     check_family(source, config, task.spec.task_type)
     space = space_of(settings, config, source)
     check_static(space.architectures, task.spec.task_type)
-    data = prepare_data(task, settings, tokenizer, config)
-    data = replace(data, needs_enough=_needs_enough(context))
+    data = _as_begun(context, partial(prepare_data, task, settings, tokenizer, config))
     if settings.offered:
         space = with_usable_recipes(settings, space, data, config)
     space = space.with_vocabularies(settings.vocabulary_names)
     space = with_assistants(space, settings.assistant_words, config, source)
     return Inputs(source, config, data, space, read_vocabularies(settings, data, config))
+
+
+def _as_begun(context: Context, prepare: Callable[[Draw], RunData]) -> RunData:
+    """A run's data as `prepare` makes them with rows drawn to train on, by the draw it began with.
+
+    Runs that began when --max-train-rows could miss a rare class keep their rows.
+    """
+
+    def drawn(draw: Draw) -> RunData:
+        return replace(prepare(draw), needs_enough=_needs_enough(context))
+
+    data = drawn(training_sample)
+    if data.spare is None or not changed_part(context, data):
+        return data
+    before = drawn(stratified_sample)
+    return data if changed_part(context, before) else before
 
 
 def load_given_teacher(context: Context, inputs: Inputs, *, afresh: bool = False) -> Teacher:

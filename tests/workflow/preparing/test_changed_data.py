@@ -22,16 +22,20 @@ from kdnas.errors import KdnasError
 from kdnas.files.artifact import content_of, manifest_of
 from kdnas.files.atomic import read_json
 from kdnas.recipes import full
+from kdnas.recipes.run_data import prepare_data
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.plan import Plan
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.study.attributes import FINGERPRINTS
+from kdnas.tasks.sampling import stratified_sample
+from kdnas.teachers.load import load_parts, teacher_source
 from kdnas.workflow.distilling import distil
 from kdnas.workflow.pipeline import find_student, plan_search, work_on_study
 from kdnas.workflow.planning.forecast import Forecast
 from kdnas.workflow.preparing import prepare
-from kdnas.workflow.preparing.inputs import check_same_data
+from kdnas.workflow.preparing.early import task_data
+from kdnas.workflow.preparing.inputs import check_same_data, read_inputs
 from kdnas.workflow.searching.search import finish_search
 
 CHANGED = "data changed since"
@@ -183,6 +187,28 @@ def test_a_search_with_a_scored_candidate_refuses_other_data(
     prepared: Any = SimpleNamespace(context=again.context, inputs=again.inputs)
     with old:
         finish_search(prepared, study)
+
+
+def test_a_run_keeps_the_rows_that_it_drew_before_a_rare_class_had_one(
+    rows: Path, make_run: Callable[..., Run]
+) -> None:
+    file = rows / "train.tsv"
+    head, *lines = file.read_text().splitlines()
+    few = [f"{int(i == 3)}{line[1:]}" for i, line in enumerate(lines)]
+    file.write_text("\n".join([head, *few]) + "\n")
+    run = make_run(data_dir=rows.parent, max_train_rows=40)
+    context = open_context(run)
+    now = read_inputs(context).data
+    task, parts = task_data(run.settings), load_parts(teacher_source(run.settings.base))
+    before = prepare_data(task, run.settings, parts[1], parts[0], stratified_sample)
+    assert [{*map(int, data.examples.labels)} for data in (now, before)] == [{0, 1}, {0}]
+    check_same_data(context, before)
+    again = read_inputs(context).data
+    assert again.train.fingerprint() == before.train.fingerprint()
+    check_same_data(context, again)
+    flip(file)
+    with pytest.raises(KdnasError, match=f"the train {CHANGED}"):
+        check_same_data(context, read_inputs(context).data)
 
 
 def test_the_transfer_set_holds_the_logits_of_the_teacher_that_replaced_another(
