@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -15,15 +15,17 @@ from transformers.utils import logging as transformers_logging
 
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, damage, manifest_of
+from kdnas.files.atomic import read_json, write_json
 from kdnas.runs.student import command_for, finished_student
 from kdnas.students.pruning import dense, sliced
 from kdnas.tasks import task_type_of
 from kdnas.tasks.types import UNSCALED, LabelScale
 from kdnas.teachers.head import in_label_units
-from kdnas.teachers.load import load_tokenizer
+from kdnas.teachers.load import load_tokenizer, reads_types
 from kdnas.teachers.tokenizer import longest_target
 
 CARD = "README.md"
+TYPES = "token_type_ids"
 PROBE = "a text"
 # What the code of a card loads.
 _CODE = re.compile(r"```python\n[^`]*\.from_pretrained\([^`]*```\n\n?")
@@ -59,7 +61,10 @@ def student_artifact(
         model.config.architectures = [type(model).__name__]
         with in_label_units(model.to("cpu"), scale):  # type: ignore[arg-type]
             dense(model).save_pretrained(partial)
-        write_tokenizer(tokenizer, partial)
+        tokenizer.save_pretrained(partial)
+        if TYPES in tokenizer.model_input_names and not reads_types(model.config):
+            names = [name for name in tokenizer.model_input_names if name != TYPES]
+            _ask_for(partial / "tokenizer_config.json", names)
 
     def size(model: PreTrainedModel) -> int:
         return sum(tensor.nbytes for tensor in dense(model).state_dict().values())
@@ -67,8 +72,10 @@ def student_artifact(
     return Artifact(folder, key, load_student, save, unchecked={CARD}, size=size)
 
 
-def write_tokenizer(tokenizer: Any, folder: Path) -> None:
-    tokenizer.save_pretrained(folder)
+def _ask_for(file: Path, names: Sequence[str]) -> None:
+    """Has a tokenizer give what the model reads: plain transformers passes on all that it gives."""
+    config: dict[str, Any] = read_json(file) or {}
+    write_json(file, {**config, "model_input_names": [*names]})
 
 
 def load_student(folder: Path) -> PreTrainedModel:

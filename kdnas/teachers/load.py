@@ -163,7 +163,7 @@ def _tell_vocabulary(name: str, config: Any) -> None:
 def load_tokenizer(name: str) -> Any:
     """A teacher's tokenizer, set to what kdnas does with it.
 
-    It gives no token types to a model that reads none, or has one kind.
+    It gives no token types to a model that has one kind.
 
     Raises:
         KdnasError: There is none, or it comes with code.
@@ -177,12 +177,12 @@ def load_tokenizer(name: str) -> Any:
         )
     refuse_code(name, _load(get_tokenizer_config, name, "tokenizer"), "tokenizer")
     config = load_config(name)
-    typed = _reads_types(config) and getattr(config, "type_vocab_size", None) != 1
-    inputs = {} if typed else {"model_input_names": ["input_ids", "attention_mask"]}
+    one_type = getattr(config, "type_vocab_size", None) == 1
+    inputs = {"model_input_names": ["input_ids", "attention_mask"]} if one_type else {}
     return as_used(_load(AutoTokenizer.from_pretrained, name, "tokenizer", **inputs), config)
 
 
-def _reads_types(config: Any) -> bool:
+def reads_types(config: Any) -> bool:
     """Whether a model, or the encoder that reads for it, takes token types."""
     reader = config.encoder if family_of(config.model_type, config.model_type).inner else config
     known = MODEL_MAPPING.get(type(reader), ())

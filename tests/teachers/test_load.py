@@ -12,14 +12,8 @@ from conftest import small_config, small_tokenizer
 from support.ragged import PAD, ragged_data
 from support.tiny import save_teacher
 from support.tiny_pairs import pair_batch, pair_config, tiny_pair
-from support.tiny_tokenizers import word_pieces
-from support.tiny_writers import save_writer, writers_tokenizer
-from transformers import (
-    AutoConfig,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-)
+from support.tiny_writers import writers_tokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from kdnas.distillation.batches import collate
 from kdnas.distillation.forward import forward
@@ -184,29 +178,6 @@ def test_a_model_with_one_token_type_is_given_none(
     load_tokenizer(str(folder)).save_pretrained(tmp_path)
     shipped = AutoTokenizer.from_pretrained(tmp_path)("the cat", "the dog")
     assert ("token_type_ids" in shipped) is given
-
-
-@pytest.mark.parametrize("model_type", ["bart", "marian"])
-def test_a_writer_is_given_no_token_types_that_plain_transformers_would_refuse(
-    model_type: str, tmp_path: Path
-) -> None:
-    folder = save_writer(tmp_path / "writer", model_type)
-    file = folder / "tokenizer_config.json"
-    names = ["input_ids", "token_type_ids", "attention_mask"]
-    file.write_text(json.dumps({**json.loads(file.read_text()), "model_input_names": names}))
-    load_tokenizer(str(folder)).save_pretrained(folder)
-    inputs = AutoTokenizer.from_pretrained(folder)(["the cat"], return_tensors="pt")
-    model = AutoModelForSeq2SeqLM.from_pretrained(folder)
-    assert len(model.generate(**inputs, max_new_tokens=2)) == 1
-
-
-def test_two_models_in_one_are_given_the_token_types_that_the_encoder_reads(tmp_path: Path) -> None:
-    tiny_pair("encoder-decoder").save_pretrained(tmp_path)
-    word_pieces().save_pretrained(tmp_path)
-    file = tmp_path / "tokenizer_config.json"
-    names = ["input_ids", "token_type_ids", "attention_mask"]
-    file.write_text(json.dumps({**json.loads(file.read_text()), "model_input_names": names}))
-    assert "token_type_ids" in load_tokenizer(str(tmp_path))("the cat")
 
 
 def test_a_decoder_alone_is_refused(tmp_path: Path) -> None:
