@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -53,7 +54,7 @@ class MiniKD:
     The teacher gives the students their weights, but is not run: its signal for the proxy is
     stored. `record` takes note of each training; `general` has the general teacher's signal for
     the rows that are trained on, where stages of a short run learn from it; `pruned` makes students
-    that are pruned, where the space has any.
+    that are pruned, where the space has any; `recipes` are those of the space.
     """
 
     def __init__(
@@ -65,16 +66,17 @@ class MiniKD:
         record: Record = forget,
         general: DistillationData | None = None,
         pruned: PrunedStudents | None = None,
+        recipes: Sequence[str] = (DEFAULT_RECIPE,),
     ) -> None:
         self.teacher, self.proxy, self.settings = teacher, proxy, settings
         self.runtime, self.record, self.general = runtime, record, general
-        self.pruned = pruned
+        self.pruned, self.recipes = pruned, recipes
         self.stage = settings.mini_stage
         self.rows = in_standard_units(proxy.data.take(proxy.training), teacher)
         self.initialisers: dict[tuple[bool, bool], StudentInitialiser] = {}
         self._settings: dict[str, Settings] = {}
         # Measured now: processes that score side by side share what is there when they begin.
-        for recipe in settings.offered or (DEFAULT_RECIPE,):
+        for recipe in recipes:
             begins_general = self.settings_of(recipe).short_stages[0].is_general
             if general or not begins_general:
                 initialiser = self._initialiser(recipe, general=begins_general)

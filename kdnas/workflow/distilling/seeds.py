@@ -32,11 +32,9 @@ def with_seed(prepared: Prepared, seed: int) -> Prepared:
     context = prepared.context
     settings = context.settings.model_copy(update={"seed": seed})
     record = Curves(context.run.folder).record
-    proxy, general = prepared.mini.proxy, prepared.mini.general
-    mini = MiniKD(
-        *(prepared.teacher, proxy, settings, context.runtime, record, general),
-        pruned=prepared.mini.pruned,
-    )
+    mini = prepared.mini
+    own = (record, mini.general, mini.pruned, mini.recipes)
+    mini = MiniKD(prepared.teacher, mini.proxy, settings, context.runtime, *own)
     full = cache(
         lambda recipe: replace(prepared.full(recipe), settings=settings_of(settings, recipe))
     )

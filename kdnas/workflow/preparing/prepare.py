@@ -216,7 +216,8 @@ def prepare_mini_kd(
     if needs_signal(settings, inputs.space):
         store()  # now: processes that train side by side share it
         general = general_signal(context, inputs, proxy, training)
-    return MiniKD(teacher, seen, settings, context.runtime, record, general, pruned)
+    own = (record, general, pruned, inputs.space.every_recipe)
+    return MiniKD(teacher, seen, settings, context.runtime, *own)
 
 
 def needs_signal(settings: Settings, space: SearchSpace) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import QUICK
 from support.stepwise import Stepwise
+from support.tiny_writers import save_captions, save_writer
 
 from kdnas.config import load_settings
 from kdnas.runs.run_folder import Run
@@ -40,3 +41,14 @@ def test_what_short_trainings_read_is_stored_where_there_are_such(
     assert "signal" not in steps.run.seconds()
     follows = make("states")
     assert follows.mini.start(candidate) and "signal" in follows.run.seconds()
+
+
+def test_recipes_that_are_left_out_are_not_prepared(tmp_path: Path) -> None:
+    """T5 cannot even read single tokens, as students without layers begin with."""
+    teacher, task = save_writer(tmp_path / "t5", "t5"), save_captions(tmp_path) / "captions.yaml"
+    given = {**QUICK, "teacher": str(teacher), "task": str(task), "data_dir": tmp_path}
+    given |= {"recipes": "all", "teacher_as_is": True, "out": tmp_path / "run"}
+    given |= {"max_length": 16, "max_target_length": 16}
+    steps = Stepwise(Run.create(load_settings(None, given)))
+    assert "static" in steps.settings.offered and "static" not in steps.space.every_recipe
+    assert steps.mini.recipes == steps.space.every_recipe
