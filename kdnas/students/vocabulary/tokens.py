@@ -25,6 +25,8 @@ Merge = tuple[str, str]
 # The kinds of models of the tokenizers package that can be cut.
 WORDPIECE, BPE, UNIGRAM = "WordPiece", "BPE", "Unigram"
 KINDS = (WORDPIECE, BPE, UNIGRAM)
+# What BERT's and RoBERTa's own post-processors put around a text.
+OWN_ENDS = ("sep", "cls")
 
 
 def state_ids(state: State) -> dict[str, int]:
@@ -44,6 +46,7 @@ def with_needed(state: State, seen: Iterable[int]) -> set[int]:
     """
     model, ids = state["model"], state_ids(state)
     kept = {*seen, *(token["id"] for token in state["added_tokens"])}
+    kept |= _ids_of_ends(state.get("post_processor"))
     if model["type"] == WORDPIECE:
         return kept | {ids[token] for token in _wordpiece_alphabet(model)}
     if model["type"] == BPE:
@@ -149,6 +152,17 @@ def _joined(model: State, merge: Merge) -> str:
     return merge[0] + merge[1].removeprefix(mark)
 
 
+def _ids_of_ends(after: Any) -> set[int]:
+    """The ids of what puts special tokens around a text, or between two, which none may have."""
+    if after is None:
+        return set()
+    if after["type"] == "Sequence":
+        return {number for part in after["processors"] for number in _ids_of_ends(part)}
+    named = [token["ids"] for token in after.get("special_tokens", {}).values()]
+    own = {after[end][1] for end in OWN_ENDS if end in after}
+    return own.union(*named)
+
+
 def _renumbered_ends(after: Any, place: Mapping[int, int]) -> Any:
     """What puts special tokens around a text, with their new ids."""
     if after is None:
@@ -157,7 +171,7 @@ def _renumbered_ends(after: Any, place: Mapping[int, int]) -> Any:
         parts = [_renumbered_ends(part, place) for part in after["processors"]]
         return {**after, "processors": parts}
     changed = dict(after)
-    for end in ("sep", "cls"):  # of BERT's and RoBERTa's own
+    for end in OWN_ENDS:
         if end in after:
             changed[end] = [after[end][0], place[after[end][1]]]
     if "special_tokens" in after:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from support.tiny import small_config
 from support.tiny_tokenizers import MAKE, texts
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -121,6 +121,33 @@ def test_ids_outside_the_tokenizer_become_the_paddings(family: str) -> None:
     name = "mask_token_id" if family == "eurobert" else "cls_token_id"
     assert getattr(config, name) > len(tokenizer) and getattr(own, name) == own.pad_token_id
     assert own.eos_token_id == [own.pad_token_id]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("own", [False, True])
+def test_tokens_that_stand_between_texts_are_kept(own: bool, nested: bool) -> None:
+    """Also where no text has them, and no list of special tokens names them."""
+    words = ["[PAD]", "[UNK]", "ab", "[CLS]", "[SEP]", "[PAIR]", "a", "##a", "b", "##b"]
+    ids = {word: number for number, word in enumerate(words)}
+    plain = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+    plain.pre_tokenizer = pre_tokenizers.Whitespace()
+    template = processors.TemplateProcessing(
+        single="[CLS] $A",
+        pair="[CLS] $A [PAIR] $B:1 [SEP]:1",
+        special_tokens=[(word, ids[word]) for word in ("[CLS]", "[PAIR]", "[SEP]")],
+    )
+    berts = processors.BertProcessing(("[PAIR]", ids["[PAIR]"]), ("[CLS]", ids["[CLS]"]))
+    after = berts if own else template
+    plain.post_processor = processors.Sequence([after]) if nested else after
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=plain, unk_token="[UNK]", pad_token="[PAD]", model_max_length=64
+    )
+    config = small_config("bert", vocab_size=len(words), pad_token_id=0)
+    counts = np.bincount([ids["a"]], minlength=len(words))
+    made = cut_vocabulary("task", tokenizer, config, counts, 1)
+    assert "ab" not in made.tokenizer.get_vocab()
+    ours, theirs = (one("a", "b")["input_ids"] for one in (made.tokenizer, tokenizer))
+    assert made.kept[ours].tolist() == theirs and ids["[PAIR]"] in theirs
 
 
 def test_tokens_must_occur_often_enough() -> None:
