@@ -48,6 +48,9 @@ from kdnas.tasks.encode import EncodedExamples
 from kdnas.teachers.distillation_data import some_batches
 from kdnas.teachers.load import Teacher
 
+# A tokenizer shows its special tokens around it: of characters that nearly all have one of.
+SOME_TEXT = "A a 1 ."
+
 
 def empty_student(
     teacher_config: Any, architecture: AnyArchitecture, task: TaskType | None = None
@@ -207,6 +210,13 @@ def initialiser_of(
 
 
 def _ends_of(tokenizer: Any) -> Ends:
-    """The special tokens ahead of a text and behind it."""
-    around = [int(i) for i in tokenizer("", verbose=False)["input_ids"]]
-    return tuple(around[:-1]), tuple(around[-1:])
+    """The special tokens ahead of a text and behind it.
+
+    An empty text does not tell on which side a single one stands.
+    """
+    bare, whole = (
+        list(map(int, tokenizer(SOME_TEXT, add_special_tokens=special, verbose=False)["input_ids"]))
+        for special in (False, True)
+    )
+    ahead = next(i for i in range(len(whole) + 1) if whole[i : i + len(bare)] == bare)
+    return tuple(whole[:ahead]), tuple(whole[ahead + len(bare) :])

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from conftest import QUICK
-from support.tiny import save_animals, small_config
+from support.tiny import save_animals, small_config, small_tokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from kdnas import KdnasError, distill, evaluate, export, predict
 from kdnas.space import Architecture
 from kdnas.students import build_student, empty_student
+from kdnas.students.build import initialiser_of
 from kdnas.students.static import token_vectors
 from kdnas.teachers.tokenizer import longest_input
 
@@ -66,6 +69,35 @@ def test_vectors_start_as_what_the_teacher_makes_of_each_token() -> None:
     apart, before = (torch.cdist(t, t) for t in (table.double(), vectors.double()))
     torch.testing.assert_close(apart / apart.max(), before / before.max(), atol=1e-4, rtol=1e-3)
     assert table.square().mean().item() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("[CLS] $A", "[CLS] the"),
+        ("$A [SEP]", "the [SEP]"),
+        ("[CLS] $A [SEP]", "[CLS] the [SEP]"),
+        ("$A [SEP] [CLS]", "the [SEP] [CLS]"),
+        ("$A", "the"),
+    ],
+)
+def test_special_tokens_stand_where_the_tokenizer_puts_them(template: str, text: str) -> None:
+    tokenizer = small_tokenizer()
+    special = [(one, tokenizer.convert_tokens_to_ids(one)) for one in ("[CLS]", "[SEP]")]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(template, None, special)
+    torch.manual_seed(0)
+    config = small_config(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    teacher: Any = SimpleNamespace(model=model, tokenizer=tokenizer, pad_id=0)
+    rows: Any = None  # what matters in the teacher is known
+    cached: Any = SimpleNamespace(get=lambda measure: None)
+    runtime: Any = SimpleNamespace(device=torch.device("cpu"))
+    made = initialiser_of(teacher, rows, runtime, inherit=True, seed=0, cached=cached)
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    assert ids.tolist() == [tokenizer("the")["input_ids"]]
+    with torch.no_grad():
+        alone = model.base_model(ids).last_hidden_state.mean(1)[0]
+    torch.testing.assert_close(made.vectors[tokenizer.convert_tokens_to_ids("the")], alone)
 
 
 def test_without_inheritance_vectors_are_drawn() -> None:
