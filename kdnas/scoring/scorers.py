@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from transformers import PreTrainedModel
 
 from kdnas.config import Settings, nearest
 from kdnas.errors import KdnasError
@@ -16,8 +19,9 @@ from kdnas.space import Candidate
 from kdnas.teachers.load import Teacher
 
 # What makes a scorer from a teacher, the proxy with its signal, the run's settings, device and
-# precision, and what takes note of trainings.
-MakeScorer = Callable[[Teacher, Proxy, Settings, Runtime, Record], Scorer]
+# precision, and what takes note of trainings; and from what else `make_scorer` has, where it has a
+# parameter of that name.
+MakeScorer = Callable[..., Scorer]
 SCORERS: dict[str, MakeScorer] = {"mini-kd": MiniKD}
 
 
@@ -31,6 +35,31 @@ def find_scorer(name: str) -> MakeScorer:
         known = ", ".join(sorted(SCORERS))
         raise KdnasError(f"unknown --scorer {name!r}{nearest(name, SCORERS)}; known: {known}")
     return SCORERS[name]
+
+
+def make_scorer(
+    name: str,
+    teacher: Teacher,
+    proxy: Proxy,
+    settings: Settings,
+    runtime: Runtime,
+    record: Record,
+    *,
+    untrained: Callable[[Candidate], PreTrainedModel],
+) -> Scorer:
+    """The scorer of a name.
+
+    `untrained` makes a student of a candidate's shape and vocabulary with random weights: what
+    pruning leaves, a candidate itself does not tell.
+
+    Raises:
+        KdnasError: The name is unknown.
+    """
+    make = find_scorer(name)
+    more = {"untrained": untrained}
+    taken = inspect.signature(make).parameters  # plug-ins that are older have fewer
+    own = {word: value for word, value in more.items() if word in taken}
+    return make(teacher, proxy, settings, runtime, record, **own)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from kdnas.scoring.mini_kd import MiniKD, states_for
 from kdnas.scoring.proxy import Proxy, split_heldout
 from kdnas.scoring.reward import candidate_reward
 from kdnas.scoring.scorer import Scorer
-from kdnas.scoring.scorers import find_scorer
+from kdnas.scoring.scorers import make_scorer
 from kdnas.space import Candidate, SearchSpace
 from kdnas.space.candidate import DEFAULT_RECIPE
 from kdnas.space.pruned import LAYERS_KEY
@@ -89,7 +89,7 @@ def prepare(context: Context, inputs: Inputs, given: Teacher) -> Prepared:
     if pruned:
         meter = CostMeter(teacher.model, settings, own, pruned.shape)
     mini = prepare_mini_kd(context, inputs, teacher, pruned)
-    scorer = prepare_scorer(context, mini)
+    scorer = prepare_scorer(context, mini, meter)
     # Workers, and searches that are not done yet, need no transfer set.
     general = mini.general.teacher if mini.general else None
     full = cache(lambda recipe: prepare_full_kd(context, inputs, teacher, recipe, general, pruned))
@@ -242,13 +242,14 @@ def general_signal(
     return DistillationData(teacher, proxy.take(training), signal, statistics)
 
 
-def prepare_scorer(context: Context, mini: MiniKD) -> Scorer:
-    """The run's scorer, on the same proxy as mini-KD."""
+def prepare_scorer(context: Context, mini: MiniKD, meter: CostMeter) -> Scorer:
+    """The run's scorer, on the same proxy as mini-KD, of students as the meter measures them."""
     settings = context.settings
     if settings.scorer == "mini-kd":
         return mini
-    make, record = find_scorer(settings.scorer), Curves(context.run.folder).record
-    return make(mini.teacher, mini.proxy, settings, context.runtime, record)
+    record = Curves(context.run.folder).record
+    given = (settings.scorer, mini.teacher, mini.proxy, settings, context.runtime, record)
+    return make_scorer(*given, untrained=meter.untrained)
 
 
 def prepare_full_kd(
