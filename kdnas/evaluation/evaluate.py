@@ -33,7 +33,7 @@ from kdnas.evaluation.scores import baseline, scores_and_intervals
 from kdnas.evaluation.tuning import Outcome, Point, Tuner, plan
 from kdnas.files.atomic import make_writable, read_json, write_json, write_text
 from kdnas.files.locks import file_lock
-from kdnas.runs.run_folder import RUNS, resolve
+from kdnas.runs.run_folder import RUNS, resolve, with_absolute_paths
 from kdnas.runs.student import tell_unfinished
 from kdnas.runtime.console import following, say, step
 from kdnas.runtime.device import Runtime, start_runtime
@@ -77,7 +77,8 @@ def evaluate(
         model: Hub id or folder of an encoder or classifier, or a finished run.
         task: A task, several (`mrpc,rte`), `all` (GLUE), or a YAML file that defines one;
             default: a run's own.
-        data_dir: Folder of local data; default: a run's own, else the hub.
+        data_dir: Folder of local data; default: a run's own, else KDNAS_DATA_DIR, else the hub. A
+            run's own task has the run's data: KDNAS_DATA_DIR does not count.
         fine_tune: Whether to; None: where there are several tasks or it lacks the task's head.
         grid: Tries GRID_LRS with GRID_BATCH_SIZES; the best by validation score counts.
         lrs: Learning rates to try instead; default: one, 5e-5.
@@ -113,7 +114,7 @@ def evaluate(
     tuning["seeds"] = seeds > 1
     if tests or fine_tune is False:
         _refuse_tuning("--split test" if tests else "--no-fine-tune", tuning)
-    settings, name = resolve(settings), _checkpoint_of(model)
+    name = _checkpoint_of(model)
     load_config(name)  # fails early where there is no such checkpoint
     specs = find_tasks(settings, fine_tune, predictions is not None, tests)
     fine_tune = True if len(specs) > 1 and fine_tune is None and not tests else fine_tune
@@ -168,17 +169,22 @@ def _settings_of(
     config: str | Path | Sequence[str | Path] | None,
     given: Mapping[str, Any],
 ) -> Settings:
-    """Settings from files and from the options that were given, else those of a run."""
+    """Settings from files and from the options that were given, else those of a run.
+
+    The run's data are those of its own task; of another KDNAS_DATA_DIR counts where it has none.
+    """
     flags = {name: value for name, value in given.items() if value is not None}
     check_model(fspath(model))
-    settings = load_settings(config, flags, _of_run(Path(model)))
+    of_run = _of_run(Path(model))
+    settings = load_settings(config, flags, of_run)
+    is_own = bool(of_run) and with_absolute_paths(settings).task == of_run["task"]
     if (
         settings.task is None and "task" in settings.model_fields_set
     ):  # a run's of the embedded task
         settings = settings.model_copy(update={"task": DEFAULT_TASK})
     check_task_chosen(settings, config)
     check_tasks(settings)
-    return settings
+    return with_absolute_paths(settings) if is_own else resolve(settings)
 
 
 def _scores_tests(split: str, fine_tune: bool | None, predictions: Path | str | None) -> bool:

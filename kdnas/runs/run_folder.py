@@ -64,6 +64,8 @@ class Run:
     ) -> Run:
         """Starts a run in a new or empty folder, or continues the same run.
 
+        Where no data are named, KDNAS_DATA_DIR names those of a new one alone.
+
         Args:
             settings: Of the run, which has a folder by them.
             planned: Whether a new one is in a temporary folder, until it is forgotten.
@@ -72,7 +74,7 @@ class Run:
         Raises:
             KdnasError: The folder cannot be written, or holds another run or other files.
         """
-        settings = resolve(settings)
+        named, settings = settings.data_dir, resolve(settings)
         assert settings.out is not None
         folder = settings.out
         run = cls(folder, _without_password(settings))
@@ -81,7 +83,10 @@ class Run:
             make_writable(folder)
         files = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
         if "config.yaml" in files:
-            _refuse_another(run.settings, cls.open(folder).settings, folder, free)
+            own = cls.open(folder).settings
+            if named is None and settings.data_dir:  # the variable's
+                run.settings = run.settings.model_copy(update={"data_dir": own.data_dir})
+            _refuse_another(run.settings, own, folder, free)
         elif others := sorted(files - {".lock"}):
             raise KdnasError(
                 f"{folder} is not empty and holds no kdnas run (it has {others[0]!r}); choose "

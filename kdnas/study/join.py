@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def join(flags: dict[str, Any]) -> Run:
     """A run folder on this machine for a study that began on another.
 
     `flags` have at least `storage`; other settings in them win over the study's. One that is there
-    has the study's settings of now; `keep` writes them.
+    has the study's settings of now, which `keep` writes, and goes on with the data that it has.
 
     Raises:
         KdnasError: There is no such study, this machine lacks what it needs, or the folder holds
@@ -71,8 +70,11 @@ def join(flags: dict[str, Any]) -> Run:
     settings = validated({**shared, "out": folder, "study": name, **flags})
     assert settings.out is not None
     out = settings.out.expanduser()
-    if (out / "config.yaml").exists() and not (out / JOINED).exists():
+    begun = (out / "config.yaml").exists()
+    if begun and not (out / JOINED).exists():
         raise KdnasError(f"{out} holds another run; join that with `kdnas worker {out}`")
+    if begun and "data_dir" not in flags:
+        settings = settings.model_copy(update={"data_dir": Run.open(out).settings.data_dir})
     run = Run.create(settings, free=OF_A_STUDY)
     write_json(run.folder / JOINED, {key: attributes[key] for key in IDENTITY})
     return run
@@ -85,7 +87,7 @@ def rejoin(run: Run) -> Run:
         KdnasError: As of `join`.
     """
     ours = run.settings
-    flags = {name: getattr(ours, name) for name in (*OF_A_MACHINE, *PLACES, "data_dir")}
+    flags = {name: getattr(ours, name) for name in (*OF_A_MACHINE, *PLACES)}
     flags["storage"] = storage_url(ours.storage, run.folder)
     return join({name: value for name, value in flags.items() if value is not None})
 
@@ -191,5 +193,5 @@ def _of_this_machine(shared: dict[str, Any], flags: dict[str, Any]) -> dict[str,
             )
     folder = shared.get("data_dir")
     if folder and not Path(folder).exists():
-        shared = {**shared, "data_dir": os.environ.get("KDNAS_DATA_DIR")}
+        shared = {**shared, "data_dir": None}  # KDNAS_DATA_DIR counts, or the hub
     return shared

@@ -17,7 +17,7 @@ from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.evaluation.data import find_tasks
 from kdnas.evaluation.early import check_tasks
-from kdnas.evaluation.evaluate import claimed, evaluate
+from kdnas.evaluation.evaluate import _settings_of, claimed, evaluate
 from kdnas.evaluation.tuning import GRID_BATCH_SIZES, GRID_LRS, plan
 from kdnas.students.checkpoint import student_artifact
 from kdnas.tasks import load_specs
@@ -223,6 +223,25 @@ def test_a_run_is_scored_on_its_own_task(
     assert list(found) == ["sst2"] and found["sst2"]["rows"] == {"validation": 30}
     with pytest.raises(KdnasError, match="no folder for task 'sst2'"):
         evaluate(tmp_path, data_dir=tmp_path)
+
+
+def test_a_run_of_the_hub_is_scored_on_its_data_in_any_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, others = tmp_path / "run", str(tmp_path / "others")
+    (run / "student").mkdir(parents=True)
+    (run / "student" / "config.json").write_text("{}")
+    (run / "config.yaml").write_text("task: mrpc\n")
+    Path(others).mkdir()
+
+    def data_of(model: Path, **given: Any) -> str | None:
+        found = _settings_of(model, None, given).data_dir
+        return None if found is None else str(found)
+
+    monkeypatch.setenv("KDNAS_DATA_DIR", others)
+    assert data_of(run) is data_of(run, task="mrpc") is None
+    assert data_of(run, data_dir=others) == data_of(run, task="rte") == others
+    assert data_of(run / "student", task="mrpc") == others
 
 
 def test_a_damaged_student_is_not_scored(

@@ -20,7 +20,15 @@ from kdnas.errors import KdnasError
 from kdnas.runs.context import Context, open_context
 from kdnas.runs.run_folder import Run
 from kdnas.study.attributes import SETTINGS
-from kdnas.study.join import check_same_teacher, forget_teacher, join, keep, rejoin
+from kdnas.study.join import (
+    IDENTITY,
+    check_same_teacher,
+    forget_teacher,
+    join,
+    keep,
+    publish,
+    rejoin,
+)
 from kdnas.study.study import evaluated, load_run_study
 from kdnas.workflow import pipeline
 
@@ -115,6 +123,27 @@ def test_a_worker_joins_again_after_its_study_has_other_settings(
     assert kept.trials == 5 and kept.threads == 1
     with pytest.raises(KdnasError, match=r"holds another study: its --seed .*`kdnas worker /"):
         join({**flags, "seed": 9})
+
+
+def test_a_worker_goes_on_with_the_data_that_it_joined_with(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(storage=url, study_name="shared")
+    publish(study, Settings(task="mrpc"))
+    for name in IDENTITY:
+        study.set_user_attr(name, "")
+    flags: dict[str, object] = {"storage": url, "study": "shared"}
+    of_hub = join({**flags, "out": tmp_path / "of-hub"})
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("KDNAS_DATA_DIR", str(tmp_path / "data"))
+    assert rejoin(of_hub).settings.data_dir is None
+    assert join({**flags, "out": tmp_path / "of-hub"}).settings.data_dir is None
+    with pytest.raises(KdnasError, match=r"its --data-dir is not set; you gave .*/data; choose"):
+        join({**flags, "out": tmp_path / "of-hub", "data_dir": tmp_path / "data"})
+    of_folder = join({**flags, "out": tmp_path / "of-folder"})
+    assert of_folder.settings.data_dir == tmp_path / "data"
+    monkeypatch.delenv("KDNAS_DATA_DIR")
+    assert rejoin(of_folder).settings.data_dir == tmp_path / "data"
 
 
 def test_a_worker_joins_again_with_the_teacher_that_its_study_has_now(
