@@ -20,7 +20,13 @@ from kdnas.files.atomic import check_writable, replace_folder, write_json, write
 from kdnas.files.disk import existing
 from kdnas.measure.onnx import require_onnx
 from kdnas.runs.run_folder import Run
-from kdnas.runs.student import finished_student, tell_unfinished
+from kdnas.runs.student import (
+    ASIDE,
+    command_for,
+    finished_student,
+    is_reported,
+    tell_unfinished,
+)
 from kdnas.runtime.jobs import job
 from kdnas.students.checkpoint import CARD, card_at, card_without_code, load_checked
 
@@ -79,7 +85,7 @@ def export(
     if files:
         require_onnx(f"--format {','.join(files)}")
     if push_to_hub:
-        _check_push(run, source, push_to_hub)
+        _check_push(run, source, trial, push_to_hub)
     if source.parent == run.folder:
         tell_unfinished(run.folder)
     model, tokenizer = load_checked(run.folder, trial, student)
@@ -122,18 +128,30 @@ def _check_target(target: Path) -> None:
     check_writable(existing(target.parent), "choose another --out")
 
 
-def _check_push(run: Run, source: Path, repository: str) -> None:
-    """Raises KdnasError where a student has no card yet, or the hub would refuse it."""
-    if not (source / CARD).exists():
+def _check_push(run: Run, source: Path, trial: int | None, repository: str) -> None:
+    """Raises KdnasError where a student has no card, or the hub would refuse it."""
+    shipped = run.folder / "student"
+    if source == run.folder / ASIDE and is_reported(shipped):
         raise KdnasError(
-            f"{source} has no model card yet; finish the run: `kdnas resume {run.folder}`"
+            f"{source} has no model card: another student ships; leave --trial out to push "
+            f"{shipped}, or leave --push-to-hub out and upload the export yourself: `hf upload "
+            f"{repository} FOLDER`"
         )
+    if not _has_card(source):
+        again = command_for(run.folder, trial if source.parent.parent.name == "students" else None)
+        raise KdnasError(f"{source} has no model card yet; finish it with {again}")
     check_login(repository)
+
+
+def _has_card(source: Path) -> bool:
+    """Whether a student has a model card, and not that of an earlier report."""
+    return (source / CARD).exists() and is_reported(source)
 
 
 def _copy_student(source: Path, folder: Path, target: Path, *, whole: bool) -> None:
     """Copies a student, its card as it reads in the target; unless `whole` without weights."""
-    _copy(source, folder, () if whole else ("*.safetensors*", MANIFEST))
+    left_out = () if whole else ("*.safetensors*", MANIFEST)
+    _copy(source, folder, left_out if _has_card(source) else (*left_out, CARD))
     if (card := folder / CARD).exists():
         text = card_at(card.read_text(encoding="utf-8"), target.resolve())
         write_text(card, text if whole else card_without_code(text))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.files.artifact import key_of
+from kdnas.files.artifact import content_of, key_of
+from kdnas.files.atomic import read_json
 from kdnas.runs.run_folder import FAMILY
 from kdnas.runtime.console import say
 from kdnas.runtime.shown import shown
@@ -47,6 +48,20 @@ def own_student(home: Path, trial: int) -> Path | None:
     `home` is the folder of its report.
     """
     return next((at for at in own_places(home) if _is_of(at, trial)), None)
+
+
+def is_reported(student: Path) -> bool:
+    """Whether the report beside a checkpoint is about it, and so a model card in its folder is.
+
+    A student that was moved, or trained anew, may have the card of an earlier report. Reports that
+    do not say which checkpoint they are about are about that beside them.
+    """
+    report = read_json(student.with_name("report.json"))
+    if not isinstance(report, dict):
+        return False
+    about = report.get("student")
+    content = about.get("content") if isinstance(about, dict) else None
+    return content is None or content == content_of(student)
 
 
 def report_of_pruned(settings: Settings, speedup: float) -> Path:

@@ -25,6 +25,7 @@ from kdnas.evaluation.answers import OUTPUTS_STEP
 from kdnas.exporting.export import export
 from kdnas.exporting.onnx import _teacher_entries
 from kdnas.exporting.readme import table_lines
+from kdnas.files.artifact import content_of
 from kdnas.files.checkpoints import check_checkpoint
 from kdnas.runs.run_folder import Run, dump
 from kdnas.students.checkpoint import load_student, student_artifact
@@ -310,6 +311,37 @@ def test_an_export_of_no_format_is_refused(run: Run) -> None:
         with pytest.raises(KdnasError, match=message):
             export(run, [], push_to_hub=push_to_hub)
     assert not (run.folder / "export").exists()
+
+
+def test_a_card_of_an_earlier_report_is_neither_exported_nor_pushed(
+    run: Run, tmp_path: Path
+) -> None:
+    shipped, aside = run.folder / "student", run.folder / "controls" / "searched"
+    key = {"method": "distilled", "trial": 3}
+    student_artifact(aside, key, small_tokenizer()).write(student_of(1))
+    for folder, about in ((shipped, "this one"), (aside, "it as it shipped")):
+        (folder / "README.md").write_text(f"# A student\n{about}\n")
+
+    def exported(name: str, trial: int | None) -> bool:
+        folder = export(run, trial=trial, out=tmp_path / name)["folder"]
+        return (Path(folder) / "README.md").exists()
+
+    with pytest.raises(KdnasError, match="student has no model card yet; .* `kdnas resume /"):
+        export(run, push_to_hub="me/student")
+    report = run.folder / "report.json"
+    report.write_text(json.dumps({"student": {"content": content_of(shipped)}}))
+    assert exported("shipped", None) and not exported("aside", 3)
+    message = r"searched has no model card: another student ships; leave --trial out to push .*/stu"
+    with pytest.raises(KdnasError, match=message):
+        export(run, trial=3, push_to_hub="me/student")
+    report.write_text(json.dumps({"student": {"content": content_of(aside)}}))
+    assert not exported("resumed", None)  # it was trained after the report
+    with pytest.raises(KdnasError, match="student has no model card yet; .* `kdnas resume /"):
+        export(run, push_to_hub="me/student")
+    beside = Path(shutil.copytree(aside, run.folder / "students" / "trial-4" / "student"))
+    with pytest.raises(KdnasError, match=r"no model card yet; .* `kdnas distill .* --trial 4`"):
+        export(run, trial=4, push_to_hub="me/student")
+    assert (beside / "README.md").exists()
 
 
 def test_a_full_disk_leaves_nothing(run: Run, tmp_path: Path) -> None:
