@@ -22,11 +22,24 @@ class Record(Protocol):
     """Records a finished training."""
 
     def __call__(
-        self, name: str, stage: str, points: Points, heldout: float | None = None
+        self,
+        name: str,
+        stage: str,
+        points: Points,
+        heldout: float | None = None,
+        *,
+        after: Sequence[str] | None = None,
     ) -> None: ...
 
 
-def forget(name: str, stage: str, points: Points, heldout: float | None = None) -> None:
+def forget(
+    name: str,
+    stage: str,
+    points: Points,
+    heldout: float | None = None,
+    *,
+    after: Sequence[str] | None = None,
+) -> None:
     """Records nothing."""
 
 
@@ -36,7 +49,15 @@ class Curves:
     def __init__(self, folder: Path) -> None:
         self.file = folder / FILE
 
-    def record(self, name: str, stage: str, points: Points, heldout: float | None = None) -> None:
+    def record(
+        self,
+        name: str,
+        stage: str,
+        points: Points,
+        heldout: float | None = None,
+        *,
+        after: Sequence[str] | None = None,
+    ) -> None:
         """Appends the curve of a student (`trial 3`, `student`, ...) in a stage.
 
         Args:
@@ -44,21 +65,36 @@ class Curves:
             stage: Of its training.
             points: (step, loss), ascending.
             heldout: Its loss on held-out examples afterwards.
+            after: The stages that it goes on from; None where stages are trainings of their own.
         """
         if len(points) > MOST_POINTS:  # evenly spread, with the first and the last
             last = (len(points) - 1) / (MOST_POINTS - 1)
             points = [points[round(i * last)] for i in range(MOST_POINTS)]
         kept = [[step, round(loss, 5)] for step, loss in points]
-        line = {"name": name, "stage": stage, "points": kept, "heldout": heldout}
+        line: dict[str, Any] = {"name": name, "stage": stage, "points": kept, "heldout": heldout}
+        line |= {} if after is None else {"after": [*after]}
         append_line(self.file, json.dumps(line))
 
     def read(self) -> list[dict[str, Any]]:
-        """Every curve, the last of each student and stage; none where the file is missing."""
+        """Every curve, the last of each student and stage; none where the file is missing.
+
+        Of a student that was trained again, the stages of its last training.
+        """
         found: dict[tuple[str, str], dict[str, Any]] = {}
         for line in json_lines(self.file):
             if _is_curve(line):
+                for other in [one for one in found if _is_outdated(*one, by=line)]:
+                    del found[other]
                 found[line["name"], line["stage"]] = line
         return list(found.values())
+
+
+def _is_outdated(name: str, stage: str, *, by: dict[str, Any]) -> bool:
+    """Whether a stage of a student is none that a later line of it goes on from."""
+    after = by.get("after")
+    if name != by["name"] or not isinstance(after, list):
+        return False
+    return stage not in (MINI_KD, by["stage"], *after)
 
 
 def _is_curve(line: dict[str, Any]) -> bool:

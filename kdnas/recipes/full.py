@@ -176,7 +176,9 @@ def train_stage(
         team=job.runtime.team,
         parts=job.parts,
     )
-    job.record(title, stage.name, trained.curve)
+    names = [one.name for one in job.settings.full_stages]
+    after = names[: names.index(stage.name)] if stage.name in names else []
+    job.record(title, stage.name, trained.curve, after=after)
 
 
 def _longer(job: RecipeRun, stage: Stage, state: StudentState) -> Stage:

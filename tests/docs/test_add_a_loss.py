@@ -61,7 +61,7 @@ def test_a_recipe_trains_with_the_loss_of_another_package(
     pipeline = Stepwise(make_run(stages=[STAGE], **DEFAULTS))
     pipeline.check()
     curves: list[Any] = []
-    record = lambda name, stage, points, heldout=None: curves.append(points)  # noqa: E731
+    record = lambda name, stage, points, **_: curves.append(points)  # noqa: E731
     job = replace(pipeline.full, record=record)
     run_recipe(job, Candidate(SMALL), pipeline.run.folder / "work", "student")
     ((_, first), *_, (_, last)) = curves[0]

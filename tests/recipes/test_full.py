@@ -167,7 +167,7 @@ def test_every_loss_learns(make: Callable[..., Stepwise], inherit: bool, precisi
     stage = {**TRANSFER, "losses": losses, "epochs": 3, "freeze_embeddings": False}
     pipeline = make("a", stages=[stage], inherit=inherit, precision=precision)
     curves: list[Any] = []
-    record = lambda name, stage, points, heldout=None: curves.append(points)  # noqa: E731
+    record = lambda name, stage, points, **_: curves.append(points)  # noqa: E731
     job = replace(pipeline.full, record=record)
     state = run_recipe(job, Candidate(SMALL), pipeline.run.folder / "work", "student")
     (curve,) = curves

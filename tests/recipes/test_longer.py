@@ -58,7 +58,7 @@ def test_a_recipe_and_the_control_on_labels_train_so_long(
         given: dict[str, Any] = {"stages": [{**STAGE, "epochs": epochs}], "out": tmp_path / name}
         pipeline = Stepwise(make_run(**given, **PLAIN, more_epochs=more_epochs))
         curves: list[Any] = []
-        record = lambda title, stage, points, heldout=None: curves.append(points)  # noqa: E731
+        record = lambda title, stage, points, **_: curves.append(points)  # noqa: E731
         job, folder = replace(pipeline.full, record=record), pipeline.run.folder / "work"
         run_recipe(job, small, folder, "student")
         train_on_labels(job, pipeline.mini.untrained(small), folder, "alone")

@@ -202,7 +202,7 @@ def test_filters_learn_every_kind_of_task(
     pipeline = make("a", stages, **changes)
     curves: dict[str, Any] = {}
 
-    def record(name: str, stage: str, points: Any, heldout: float | None = None) -> None:
+    def record(name: str, stage: str, points: Any, **_: Any) -> None:
         curves[f"{name}: {stage}"] = points
 
     folder = pipeline.run.folder / "work"

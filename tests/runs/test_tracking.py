@@ -107,6 +107,22 @@ def test_a_student_that_is_trained_again_shows_its_own_losses(
     ]
 
 
+def test_stages_of_another_training_are_not_shown(noted: type[Noted], tmp_path: Path) -> None:
+    curves = Curves(tmp_path)
+    curves.record("student", "hidden", [(0, 4.0)], after=[])
+    curves.record("student", "task", [(0, 3.0)], after=["hidden"])
+    curves.record("student seed 1", "hidden", [(0, 2.0)], after=[])
+    with tracking(Settings(track="tensorboard"), tmp_path):
+        curves.record("student", "task", [(0, 1.0)], after=[])  # by a recipe of this stage alone
+        curves.record("student seed 1", "task", [(0, 0.5)], after=["hidden"])  # it goes on
+    [tracker] = noted.made
+    assert [what for name, what in tracker.calls if name == "log"] == [
+        ({"loss/student/task": 1.0}, 0),
+        ({"loss/student seed 1/hidden": 2.0}, 0),
+        ({"loss/student seed 1/task": 0.5}, 0),
+    ]
+
+
 @pytest.mark.parametrize("fails", ["start", "settings", "log", "finish"])
 def test_a_tracker_that_fails_is_said_once_and_stops_nothing(
     noted: type[Noted],

@@ -30,7 +30,7 @@ STAGE = {"name": "only", "data": "task", "losses": {"hidden": 1, "task": 1}, "ep
 def test_a_recipe_trains_it(make_run: Callable[..., Run]) -> None:
     pipeline = Stepwise(make_run(stages=[{**STAGE, "lr": 1e-3}], epochs=3, task_epochs=3))
     curves: list[Any] = []
-    record = lambda name, stage, points, heldout=None: curves.append(points)  # noqa: E731
+    record = lambda name, stage, points, **_: curves.append(points)  # noqa: E731
     job = replace(pipeline.full, record=record)
     state = run_recipe(job, Candidate(COUNTS), pipeline.run.folder / "work", "student")
     assert state.architecture == COUNTS and is_sliced(state.model)
