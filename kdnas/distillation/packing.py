@@ -47,6 +47,8 @@ class Packing:
         starts: Shape (sequences + 1,), int32: where each sequence starts in the packed rows, and
             where the last one ends; fill is in sequences of its own, no longer than the examples.
             None where batches are not even.
+        filled: Whether there may be fill among the blocks, as in all batches that students learn
+            from and the signal for them: the same rows then have the same bits in each.
     """
 
     shape: tuple[int, int]
@@ -55,6 +57,7 @@ class Packing:
     rows: Tensor
     bias: Tensor
     starts: Tensor | None = None
+    filled: bool = True
     _by_head: dict[int, tuple[Tensor, Tensor]] = field(
         default_factory=dict, init=False, compare=False
     )
@@ -77,14 +80,15 @@ class Packing:
         rows[real] = np.arange(len(real))
         bias = np.full((blocks, 1, length), NEVER, dtype=np.float32)
         bias[:batch, 0][mask] = 0
-        parts = [cells, rows, bias, *([_starts(mask, size)] if even else ())]
-        return cls((batch, length), len(real), *map(torch.from_numpy, parts))
+        starts = torch.from_numpy(_starts(mask, size)) if even else None
+        of_rows = torch.from_numpy(cells), torch.from_numpy(rows)
+        return cls((batch, length), len(real), *of_rows, torch.from_numpy(bias), starts, fill)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Packing:
         """The same with each tensor changed."""
         starts = None if self.starts is None else change(self.starts)
         cells, rows, bias = (change(part) for part in (self.cells, self.rows, self.bias))
-        return Packing(self.shape, self.count, cells, rows, bias, starts)
+        return Packing(self.shape, self.count, cells, rows, bias, starts, self.filled)
 
     def pack(self, padded: Tensor) -> Tensor:
         """From shape (batch, length, size) to (packed rows, size)."""
@@ -268,7 +272,7 @@ def packed_attention(
     bias = bias.to(query.dtype)
     # On CPUs the fused kernel's backward pass is the slower one; its forward pass is not, and holds
     # no scores of all pairs of tokens.
-    slow = query.device.type == "cpu" and torch.is_grad_enabled()
+    slow = query.device.type == "cpu" and (packing.filled or torch.is_grad_enabled())
     attend = plain if slow else fused
     return packing.join_heads(attend(query, key, value, bias, scale, dropout), heads), None
 

@@ -286,7 +286,7 @@ def build_store(
                 part = data.sizes[window.start : window.stop]
                 for places in plan_once(part, tokens):
                     indices = places + window.start
-                    batch = collate(data, indices, teacher.pad_id, fill=False).to(runtime.device)
+                    batch = collate(data, indices, teacher.pad_id).to(runtime.device)
                     writer.add(batch, signal.fetch(batch, writer.request))
                     check()
                     let_pass()

@@ -41,7 +41,7 @@ class OnItsOwnTokens:
 
     def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
         """What the teacher gives for the rows of a batch."""
-        own = collate(self.rows, batch.indices, self.pad_id, fill=False)
+        own = collate(self.rows, batch.indices, self.pad_id)
         return self.signal.fetch(own.to(self.signal.runtime.device), request)
 
 

@@ -27,6 +27,7 @@ from kdnas.runtime.plan import Step
 from kdnas.scoring.limits import Limits
 from kdnas.space import NOT_PRUNED, Pruning, SearchSpace
 from kdnas.space.arithmetic import arithmetic
+from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.workflow.pipeline import plan_search
 from kdnas.workflow.planning import forecast as of_forecasts
 from kdnas.workflow.planning.disk import disk_needed
@@ -35,7 +36,6 @@ from kdnas.workflow.planning.forecast import forecast, share_of_time
 from kdnas.workflow.planning.planned_facts import LEGEND
 from kdnas.workflow.planning.probe import Speeds, usual_shape
 from kdnas.workflow.planning.trainings import Training, trained_in_full
-from kdnas.workflow.preparing import trials_spent
 from kdnas.workflow.preparing.inputs import Inputs, load_given_teacher, read_inputs
 from kdnas.workflow.preparing.prepare import prepare_full_kd, prepare_teacher
 from kdnas.workflow.preparing.selection_rows import for_students
@@ -148,7 +148,8 @@ def test_a_part_of_a_training_that_is_left_is_planned_as_a_whole_one(
     make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = open_context(make_run(rungs=2, trials=20, random_control="off"))
-    monkeypatch.setattr(trials_spent, "trials_spent", lambda *_, **__: 20 - 5 / 3)
+    spent = 20 - 5 / 3
+    monkeypatch.setattr(SuccessiveHalvingPruner, "spent", lambda self, _: spent * self.full_cost)
     inputs = read_inputs(context)
     given = load_given_teacher(context, inputs)
     told = forecast(context, inputs, given)
